@@ -1,0 +1,44 @@
+# What a contributor types. Every target says what it does; nothing here needs root, uv or an answer.
+PYTHON ?= python3.11
+BIN := .venv/bin
+
+.PHONY: install demo test lint format bench lock clean
+
+install: .venv/.installed  ## create .venv from the hashed lock file
+
+.venv/.installed: requirements/dev.txt pyproject.toml
+	@echo "==> installing the locked packages into .venv (torch is large: several minutes)"
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --require-hashes --progress-bar off -r requirements/dev.txt
+	$(BIN)/python -m pip install --no-deps --no-build-isolation --no-index --editable .
+	@touch $@
+
+demo: install  ## simulate, train, run the daemon on unseen images, show what it made of them
+	$(BIN)/python -m demo
+
+test: lint  ## lint, then every test
+	$(BIN)/python -m pytest
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: install
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+bench: install  ## the figures that README and notes quote
+	$(BIN)/python -m benchmarks.real_images
+
+lock: install  ## resolve anew what pyproject.toml asks for, with hashes and without addresses
+	$(BIN)/uv pip compile $(LOCK) pyproject.toml -o requirements/line.txt
+	$(BIN)/uv pip compile $(LOCK) --extra training pyproject.toml -o requirements/training.txt
+	$(BIN)/uv pip compile $(LOCK) --extra training --extra dev pyproject.toml -o requirements/dev.txt
+
+LOCK := --upgrade --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --no-header \
+	--no-annotate --python-version 3.11
+
+clean:  ## remove everything that the other targets made
+	rm -rf .venv demo-run .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,44 @@
+"""Every error that a user can meet, as one tree.
+
+SolderwatchError                 one clear line: what, where, how to mend it; exit code 1
+├── ConfigError                  the command line or config.yaml is wrong; exit code 2
+├── DatasetError                 the labelled folders cannot be trained from
+├── DeviceError                  the asked-for device is not there
+├── ModelError                   a model folder is damaged, foreign, newer or fails its self-test
+│   └── NoModelError             there is no model yet
+└── ImageError                   this file will never be an image: quarantine
+"""
+
+from __future__ import annotations
+
+
+class SolderwatchError(Exception):
+    """A failure that is told to the user in one line, without a traceback."""
+
+    exit_code = 1
+
+
+class ConfigError(SolderwatchError):
+    """The command line or the configuration is wrong."""
+
+    exit_code = 2
+
+
+class DatasetError(SolderwatchError):
+    """The labelled folders cannot be trained from."""
+
+
+class DeviceError(SolderwatchError):
+    """The device that was asked for is not there."""
+
+
+class ModelError(SolderwatchError):
+    """A model folder is damaged, foreign, newer than this program, or fails its self-test."""
+
+
+class NoModelError(ModelError):
+    """There is no model yet."""
+
+
+class ImageError(SolderwatchError):
+    """The bytes are not an image that can be judged, now or later."""

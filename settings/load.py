@@ -1,0 +1,90 @@
+"""config.yaml -> Settings; every mistake in it is named at once, with file, key, value and mend."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Hashable, Iterator
+from pathlib import Path
+from typing import Any, get_args
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from inspection.errors import ConfigError
+from settings.schema import Settings
+
+
+_PLAIN = {"path_type": "should be a path", "model_type": "should be a section of 'key: value' lines"}
+"""Our words where pydantic's speak of Python types."""
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """Refuses a key that is written twice; plain YAML keeps the last one in silence."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key.value!r} stands there twice: remove one", key.start_mark
+                )
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+def load(path: Path) -> Settings:
+    """Read and check a configuration file.
+
+    Args:
+        path: The YAML file. Relative paths in it are resolved against its folder.
+
+    Returns:
+        The settings, with defaults for whatever the file leaves out.
+
+    Raises:
+        ConfigError: The file is missing, unreadable, no YAML, or says something wrong. One line per mistake.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such file; name the configuration with --config PATH") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read: {error}") from None
+    try:
+        content = yaml.load(text, _StrictLoader)  # noqa: S506 - a SafeLoader, see above
+    except yaml.MarkedYAMLError as error:
+        line = f" line {error.problem_mark.line + 1}:" if error.problem_mark else ""
+        raise ConfigError(f"{path}:{line} not valid YAML: {error.problem}") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    if content is None:
+        content = {}
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path}: holds {type(content).__name__}, not sections of 'key: value'")
+    try:
+        return Settings.model_validate(content, context={"base": path.absolute().parent})
+    except ValidationError as error:
+        raise ConfigError("\n".join(f"{path}: {problem}" for problem in _problems(error))) from None
+
+
+def _problems(error: ValidationError) -> Iterator[str]:
+    for item in error.errors(include_url=False):
+        key = ".".join(str(part) for part in item["loc"] if not str(part).startswith("function-"))
+        if item["type"] == "extra_forbidden":
+            yield f"{key}: unknown key{_nearest(item['loc'])}"
+            continue
+        message = _PLAIN.get(item["type"], item["msg"].removeprefix("Value error, "))
+        value = "" if isinstance(item["input"], dict | BaseModel) else f" {item['input']!r}:"
+        yield f"{key}:{value} {message[0].lower()}{message[1:]}"
+
+
+def _nearest(location: tuple[int | str, ...]) -> str:
+    """The known keys beside an unknown one, the most alike first."""
+    section: type[BaseModel] = Settings
+    for part in location[:-1]:
+        field = section.model_fields[str(part)].annotation
+        candidates = (field, *get_args(field))
+        section = next(c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel))
+    known = list(section.model_fields)
+    alike = difflib.get_close_matches(str(location[-1]), known, n=1, cutoff=0.5)
+    return f"; did you mean {alike[0]!r}?" if alike else f"; known here: {', '.join(known)}"

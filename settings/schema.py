@@ -1,0 +1,191 @@
+"""What config.yaml may say: one typed, immutable section per topic.
+
+Importing this costs no torch, so a wrong configuration is answered at once.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+
+CamMethod = Literal["XGradCAM", "GradCAM", "GradCAMpp", "SmoothGradCAMpp", "LayerCAM", "CAM"]
+
+
+def _resolve(path: Path, info: ValidationInfo) -> Path:
+    base: Path = (info.context or {}).get("base", Path.cwd())
+    return base / path.expanduser()
+
+
+def _suffix(value: str) -> str:
+    if not re.fullmatch(r"\.[\w.]*\w", value):
+        raise ValueError("no suffix: write it with its dot, like .png")
+    return value.lower()
+
+
+def _regex(value: str) -> str:
+    try:
+        re.compile(value)
+    except re.error as error:
+        raise ValueError(f"not a regular expression: {error}") from None
+    return value
+
+
+def _device(value: str) -> str:
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", value):
+        raise ValueError("should be auto, cpu, cuda or cuda:N")
+    return value
+
+
+def _number_like(value: object) -> object:
+    """YAML 1.1 reads 100_000_000 as a number but 1e-3 as text; take both."""
+    if isinstance(value, str) and re.fullmatch(r"[+-]?\d+(\.\d+)?e[+-]?\d+", value, re.IGNORECASE):
+        return float(value)
+    return value
+
+
+ConfigPath = Annotated[Path, Field(strict=False), AfterValidator(_resolve)]
+Device = Annotated[str, AfterValidator(_device)]
+Suffix = Annotated[str, AfterValidator(_suffix)]
+Regex = Annotated[str, AfterValidator(_regex)]
+Share = Annotated[float, Field(gt=0, lt=1)]
+Probability = Annotated[float, Field(ge=0, le=1)]
+Rate = Annotated[float, BeforeValidator(_number_like)]
+
+
+class Section(BaseModel):
+    """Refuses unknown keys and silent conversions."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, validate_default=True)
+
+
+class Paths(Section):
+    """Folders; relative ones are relative to the configuration file."""
+
+    inbox: ConfigPath = Path("data/inbox")
+    io: ConfigPath = Path("data/io")
+    nio: ConfigPath = Path("data/nio")
+    quarantine: ConfigPath = Path("data/quarantine")
+    work: ConfigPath = Path("data/work")
+    dataset: ConfigPath = Path("dataset")
+    models: ConfigPath = Path("models")
+
+    @property
+    def line(self) -> dict[str, Path]:
+        """The folders between which the daemon moves images, by name."""
+        return {name: getattr(self, name) for name in ("inbox", "work", "io", "nio", "quarantine")}
+
+    @model_validator(mode="after")
+    def _apart(self) -> Paths:
+        folders = [(name, Path(path).absolute()) for name, path in self]
+        for name, path in folders:
+            for other, other_path in folders:
+                if name < other and path == other_path:
+                    raise ValueError(f"{name} and {other} are the same folder, {path}: give each its own")
+                if name != other and path.is_relative_to(other_path) and path != other_path:
+                    raise ValueError(f"{name} ({path}) lies inside {other} ({other_path}): put them side by side")
+        return self
+
+
+class InboxSettings(Section):
+    """Which files are images, and when they are done being written."""
+
+    suffixes: Annotated[list[Suffix], Field(min_length=1)] = [
+        ".png", ".tif", ".tiff", ".bmp", ".jpg", ".jpeg", ".dcm",
+    ]  # fmt: skip
+    admission: Literal["auto", "lease", "quiet"] = "auto"
+    quiet_s: Annotated[float, Field(gt=0, le=3600)] = 3.0
+    scan_s: Annotated[float, Field(gt=0, le=3600)] = 5.0
+    done_marker: Suffix | None = None
+    max_file_mb: Annotated[int, Field(gt=0)] = 512
+    max_pixels: Annotated[int, Field(gt=0)] = 100_000_000
+
+
+class JudgeSettings(Section):
+    """How images are taken in hand."""
+
+    batch_size: Annotated[int, Field(ge=1, le=1024)] = 8
+    max_attempts: Annotated[int, Field(ge=1, le=100)] = 3
+
+
+class CamSettings(Section):
+    """The class activation map beside each image."""
+
+    method: CamMethod = "XGradCAM"
+    only_last_conv: bool = True
+
+    @model_validator(mode="after")
+    def _cam_has_one_layer(self) -> CamSettings:
+        if self.method == "CAM" and not self.only_last_conv:
+            raise ValueError(
+                "CAM is defined on the last convolution alone: set only_last_conv: true, or choose LayerCAM"
+            )
+        return self
+
+
+class LogSettings(Section):
+    """Where the log lines go."""
+
+    file: ConfigPath | None = Path("logs/decisions.jsonl")
+    format: Literal["auto", "json", "console"] = "auto"
+
+
+class Unseen(Section):
+    """How many images are set aside before anything else."""
+
+    io: Annotated[int, Field(ge=0)] = 15
+    nio: Annotated[int, Field(ge=0)] = 11
+
+
+class TrainingSettings(Section):
+    """How a model is made from the labelled folders."""
+
+    image_size: Annotated[int, Field(ge=32, le=1024, multiple_of=16)] = 256
+    architecture: Literal["residual", "plain"] = "residual"
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    group_pattern: Regex | None = None
+    unseen: Unseen = Unseen()
+    test_share: Share = 0.2
+    validation_share: Share = 0.2
+    max_unreadable: Annotated[int, Field(ge=0)] = 0
+    required_recall: Annotated[float, Field(gt=0, le=1)] = 0.99
+    augment_io: bool = True
+    vertical_flip: Probability = 0.6
+    batch_size: Annotated[int, Field(ge=2)] = 128
+    workers: Annotated[int, Field(ge=0, le=64)] = 0
+    epochs: Annotated[int, Field(ge=1)] = 60
+    patience: Annotated[int, Field(ge=1)] = 15
+    optimizer: Literal["adamw", "adam"] = "adamw"
+    learning_rate: Annotated[Rate, Field(gt=0, lt=1)] = 0.002
+    weight_decay: Annotated[Rate, Field(ge=0, lt=1)] = 0.01
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.2
+    reconstruction_weight: Annotated[Rate, Field(ge=0)] = 1.0
+
+
+class Settings(Section):
+    """Everything that config.yaml says."""
+
+    paths: Paths = Field(default_factory=Paths)
+    device: Device = "auto"
+    inbox: InboxSettings = InboxSettings()
+    judge: JudgeSettings = JudgeSettings()
+    cam: CamSettings = CamSettings()
+    logs: LogSettings = Field(default_factory=LogSettings)
+    training: TrainingSettings = TrainingSettings()
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _empty_section_is_default(cls, value: object, info: ValidationInfo) -> object:
+        """A section whose keys are all commented out reads as null in YAML."""
+        return {} if value is None and info.field_name != "device" else value
