@@ -1,0 +1,1 @@
+"""What a verdict is and how it is made; knows neither folders nor services."""

@@ -73,9 +73,12 @@ def _problems(error: ValidationError) -> Iterator[str]:
         if item["type"] == "extra_forbidden":
             yield f"{key}: unknown key{_nearest(item['loc'])}"
             continue
-        message = _PLAIN.get(item["type"], item["msg"].removeprefix("Value error, "))
+        if item["type"] == "value_error":
+            message = item["msg"].removeprefix("Value error, ")
+        else:
+            message = _PLAIN.get(item["type"], item["msg"][0].lower() + item["msg"][1:])
         value = "" if isinstance(item["input"], dict | BaseModel) else f" {item['input']!r}:"
-        yield f"{key}:{value} {message[0].lower()}{message[1:]}"
+        yield f"{key}:{value} {message}"
 
 
 def _nearest(location: tuple[int | str, ...]) -> str:

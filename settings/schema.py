@@ -20,7 +20,9 @@ from pydantic import (
     model_validator,
 )
 
-CamMethod = Literal["XGradCAM", "GradCAM", "GradCAMpp", "SmoothGradCAMpp", "LayerCAM", "CAM"]
+CamMethod = Literal[
+    "XGradCAM", "GradCAM", "GradCAMpp", "SmoothGradCAMpp", "LayerCAM", "FinerCAM", "RefineCAM", "CAM",
+]  # fmt: skip
 
 
 def _resolve(path: Path, info: ValidationInfo) -> Path:
@@ -126,10 +128,14 @@ class CamSettings(Section):
     only_last_conv: bool = True
 
     @model_validator(mode="after")
-    def _cam_has_one_layer(self) -> CamSettings:
+    def _layers_fit_the_method(self) -> CamSettings:
         if self.method == "CAM" and not self.only_last_conv:
             raise ValueError(
                 "CAM is defined on the last convolution alone: set only_last_conv: true, or choose LayerCAM"
+            )
+        if self.method == "RefineCAM" and self.only_last_conv:
+            raise ValueError(
+                "RefineCAM refines over several convolutions: set only_last_conv: false, or choose XGradCAM"
             )
         return self
 

@@ -1,0 +1,161 @@
+"""A file's bytes -> a grey image at full bit depth.
+
+Formats are told by content, never by name. Whatever cannot be decoded whole is an ImageError; nothing is guessed.
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from inspection.errors import ImageError
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
+MIN_SIDE = 8
+"""Pixels; nothing smaller can show a joint."""
+
+# The limit on pixels is ours (`max_pixels`), checked before anything is decompressed.
+Image.MAX_IMAGE_PIXELS = None
+
+_FORMATS = ("PNG", "TIFF", "BMP", "JPEG")
+_END_MARK = {"PNG": b"IEND\xaeB`\x82", "JPEG": b"\xff\xd9"}
+_TAIL = 4096
+_TIFF_BITS, _TIFF_PHOTOMETRIC, _TIFF_MIN, _TIFF_MAX = 258, 262, 280, 281
+
+
+@dataclass(frozen=True)
+class GreyImage:
+    """A decoded image.
+
+    Attributes:
+        pixels: Grey levels, float32 `[H, W]` in 0..1; 1 is what the file shows brightest.
+        bits: Bits per pixel in the file.
+        format: `PNG`, `TIFF`, `BMP`, `JPEG` or `DICOM`.
+        notes: What a person should know, such as further pages that were not looked at.
+    """
+
+    pixels: NDArray[np.float32]
+    bits: int
+    format: str
+    notes: tuple[str, ...] = ()
+
+
+def decode(data: bytes, *, max_pixels: int) -> GreyImage:
+    """Decode the bytes of one image file.
+
+    Args:
+        data: The whole file.
+        max_pixels: Larger images are refused before they are decompressed.
+
+    Raises:
+        ImageError: The bytes are no whole image of a known format, or its size is absurd.
+    """
+    if not data:
+        raise ImageError("the file is empty")
+    try:
+        if data[128:132] == b"DICM":
+            return _decode_dicom(data, max_pixels)
+        return _decode_with_pillow(data, max_pixels)
+    except (ImageError, MemoryError):
+        raise
+    except Exception as error:  # noqa: BLE001 - decoders raise anything on damaged bytes
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ImageError(f"cannot be decoded: {reason}") from error
+
+
+def _decode_with_pillow(data: bytes, max_pixels: int) -> GreyImage:
+    try:
+        image = Image.open(io.BytesIO(data), formats=_FORMATS)
+    except Image.UnidentifiedImageError:
+        raise ImageError("not a PNG, TIFF, BMP, JPEG or DICOM image") from None
+    kind = str(image.format)
+    _check_size(image.width, image.height, max_pixels)
+    # A decoder may be content when all pixels are there and the rest is not; a writer may not be done then.
+    if kind in _END_MARK and _END_MARK[kind] not in data[-_TAIL:]:
+        raise ImageError(f"cut short: the {kind} end mark is missing")
+    notes = []
+    if (pages := getattr(image, "n_frames", 1)) > 1:
+        notes.append(f"{pages} pages; only the first one was looked at")
+    image.load()
+    pixels, bits = _grey(image)
+    return GreyImage(pixels, bits, kind, tuple(notes))
+
+
+def _check_size(width: int, height: int, max_pixels: int) -> None:
+    if width * height > max_pixels:
+        raise ImageError(f"{width} x {height} pixels are more than inbox.max_pixels ({max_pixels})")
+    if min(width, height) < MIN_SIDE:
+        raise ImageError(f"{width} x {height} pixels are too few to show a joint ({MIN_SIDE} a side at least)")
+
+
+def _grey(image: Image.Image) -> tuple[NDArray[np.float32], int]:
+    """Grey levels in 0..1 and the bits per pixel of a loaded Pillow image."""
+    if image.mode not in {"I", "F"} and not image.mode.startswith("I;16"):
+        eight = np.asarray(image.convert("L"))
+        return eight.astype(np.float32) / np.float32(255), 1 if image.mode == "1" else 8
+    tags: Any = getattr(image, "tag_v2", {})
+    raw = np.asarray(image)
+    bits = 16 if image.mode.startswith("I;16") else 32
+    declared = tags.get(_TIFF_BITS)
+    if declared:
+        bits = int(declared[0] if isinstance(declared, tuple) else declared)
+    if image.mode == "I" and not tags:
+        bits = 16  # a PNG; Pillow widens some 16-bit ones
+    low, high = _declared_range(tags)
+    if image.mode == "F":
+        if high <= low:
+            low, high = 0.0, 1.0
+        if not np.isfinite(raw).all() or raw.min() < low or raw.max() > high:
+            raise ImageError("floating-point grey levels outside 0..1 and of the range that the file declares")
+    elif high <= low or raw.max() > high or raw.min() < low:
+        low, high = 0.0, float(2**bits - 1)
+    # 32-bit integers lose their last bits in a float32 quotient of float32; the detour is only theirs.
+    scaled = (raw.astype(np.float64 if bits > 16 else np.float32) - low) / (high - low)
+    if tags.get(_TIFF_PHOTOMETRIC) == 0:
+        scaled = 1 - scaled
+    return np.clip(scaled, 0, 1).astype(np.float32), bits
+
+
+def _declared_range(tags: Any) -> tuple[float, float]:
+    """The smallest and largest grey level that a TIFF declares; (0, 0) where it does not."""
+
+    def first(tag: int) -> float:
+        value = tags.get(tag, 0)
+        return float(value[0] if isinstance(value, tuple) else value)
+
+    return first(_TIFF_MIN), first(_TIFF_MAX)
+
+
+def _decode_dicom(data: bytes, max_pixels: int) -> GreyImage:
+    """Decode DICOM or DICONDE; inverts MONOCHROME1, so that more attenuation is darker as in the other formats."""
+    import pydicom  # noqa: PLC0415 - slow to import, and most lines never see one
+    from pydicom.pixels import pixel_array  # noqa: PLC0415
+
+    pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
+    dataset: Dataset = pydicom.dcmread(io.BytesIO(data))
+    if "Rows" not in dataset or "PixelData" not in dataset:
+        raise ImageError("a DICOM file without an image")
+    _check_size(int(dataset.Columns), int(dataset.Rows), max_pixels)
+    frames = int(dataset.get("NumberOfFrames") or 1)
+    notes = (f"{frames} frames; only the first one was looked at",) if frames > 1 else ()
+    raw = pixel_array(dataset, index=0)
+    bits = int(dataset.BitsStored)
+    grey = raw.astype(np.float32)
+    if grey.ndim == 3:
+        grey = grey @ np.array([0.299, 0.587, 0.114], np.float32)
+    if int(dataset.get("PixelRepresentation") or 0):
+        grey += 2.0 ** (bits - 1)
+    full = 2**bits - 1
+    if grey.max() > full or grey.min() < 0:
+        raise ImageError(f"grey levels outside of the {bits} bits that the file declares")
+    grey /= np.float32(full)
+    if dataset.PhotometricInterpretation == "MONOCHROME1":
+        grey = 1 - grey
+    return GreyImage(grey, bits, "DICOM", notes)

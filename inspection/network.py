@@ -1,0 +1,156 @@
+"""The supervised autoencoder: an encoder, a decoder that rebuilds the image, a classifier on the encoder's features.
+
+After Le, Patterson and White, "Supervised autoencoders: improving generalization performance with unsupervised
+regularizers", NeurIPS 2018. Shapes: N images, C channels, S pixels a side, features of S/16 a side.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+Architecture = Literal["residual", "plain"]
+
+_PLAIN_WIDTHS = (16, 32, 64, 128)
+_RESIDUAL_WIDTHS = (24, 48, 96, 160)
+
+
+class SupervisedAutoencoder(nn.Module):
+    """Encoder, decoder and classifier for single-channel images.
+
+    Args:
+        architecture: `plain`: four blocks of convolution, ReLU, max pooling and dropout. `residual`: a strided stem
+            and residual blocks with batch normalisation, generalised-mean pooling.
+        dropout: Probability; in each block (`plain`) or before the linear layer (`residual`).
+    """
+
+    def __init__(self, architecture: Architecture, dropout: float = 0.0) -> None:
+        super().__init__()
+        if architecture == "plain":
+            widths = _PLAIN_WIDTHS
+            blocks = [
+                PlainBlock(before, width, dropout)
+                for before, width in zip((1, *widths[:-1]), widths, strict=True)
+            ]
+            self.encoder = nn.Sequential(*blocks)
+            self.head = Head(widths[-1], nn.AdaptiveAvgPool2d(1), 0.0)
+        else:
+            widths = _RESIDUAL_WIDTHS
+            self.encoder = nn.Sequential(
+                Stem(widths[0]),
+                *(
+                    ResidualBlock(before, width, stride)
+                    for before, width, stride in zip((widths[0], *widths[:-1]), widths, (1, 2, 2, 2), strict=True)
+                ),
+            )
+            self.head = Head(widths[-1], GeneralisedMeanPool(), dropout)
+        self.decoder = _decoder(widths)
+
+    def forward(self, images_N1SS: Tensor) -> tuple[Tensor, Tensor]:
+        """Normalised images -> logits `[N, 2]` (io, nio) and reconstruction `[N, 1, S, S]` in 0..1."""
+        features_NChw = self.encoder(images_N1SS)
+        return self.head(features_NChw), self.decoder(features_NChw)
+
+    def convolution_stages(self) -> list[str]:
+        """Names of the modules whose outputs are the activations of each convolution stage, the first one first."""
+        return [f"encoder.{index}.activation" for index in range(len(self.encoder))]
+
+
+class Head(nn.Module):
+    """The classifier: global pooling and one linear layer, so that maps are cheap and exact.
+
+    `features` does nothing; it is where map extractors hook in.
+    """
+
+    def __init__(self, width: int, pool: nn.Module, dropout: float) -> None:
+        super().__init__()
+        self.features = nn.Identity()
+        self.pool = pool
+        self.dropout = nn.Dropout(dropout)
+        self.linear = nn.Linear(width, 2)
+
+    def forward(self, features_NChw: Tensor) -> Tensor:
+        """Features -> logits `[N, 2]`."""
+        pooled_NC = self.pool(self.features(features_NChw)).flatten(1)
+        logits: Tensor = self.linear(self.dropout(pooled_NC))
+        return logits
+
+
+class PlainBlock(nn.Sequential):
+    """Convolution, ReLU, max pooling, dropout; halves the side. The activation is not in place: maps hook it."""
+
+    def __init__(self, before: int, width: int, dropout: float) -> None:
+        super().__init__()
+        self.convolution = nn.Conv2d(before, width, 3, padding=1)
+        self.activation = nn.ReLU()
+        self.pool = nn.MaxPool2d(2)
+        self.dropout = nn.Dropout(dropout)
+
+
+class Stem(nn.Sequential):
+    """A strided convolution that halves the side."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.convolution = nn.Conv2d(1, width, 5, stride=2, padding=2, bias=False)
+        self.norm = nn.BatchNorm2d(width)
+        self.activation = nn.ReLU()
+
+
+class ResidualBlock(nn.Module):
+    """Two normalised convolutions beside a shortcut; divides the side by `stride`.
+
+    After He, Zhang, Ren and Sun, "Deep residual learning for image recognition", CVPR 2016.
+    """
+
+    def __init__(self, before: int, width: int, stride: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(before, width, 3, stride, padding=1, bias=False),
+            nn.BatchNorm2d(width),
+            nn.ReLU(),
+            nn.Conv2d(width, width, 3, padding=1, bias=False),
+            nn.BatchNorm2d(width),
+        )
+        self.shortcut: nn.Module = nn.Identity()
+        if stride != 1 or before != width:
+            self.shortcut = nn.Sequential(
+                nn.Conv2d(before, width, 1, stride, bias=False), nn.BatchNorm2d(width)
+            )
+        self.activation = nn.ReLU()
+
+    def forward(self, x_NChw: Tensor) -> Tensor:
+        """Features -> features."""
+        out: Tensor = self.activation(self.body(x_NChw) + self.shortcut(x_NChw))
+        return out
+
+
+class GeneralisedMeanPool(nn.Module):
+    """The mean of order 3 over each feature map: between the average and the maximum, so small defects count.
+
+    After Radenovic, Tolias and Chum, "Fine-tuning CNN image retrieval with no human annotation", TPAMI 2019.
+    """
+
+    order = 3.0
+
+    def forward(self, x_NChw: Tensor) -> Tensor:
+        """`[N, C, h, w]` of non-negative features -> `[N, C]`."""
+        powered: Tensor = x_NChw.clamp(min=1e-6).pow(self.order).mean(dim=(2, 3))
+        return powered.pow(1 / self.order)
+
+
+def _decoder(widths: tuple[int, ...]) -> nn.Sequential:
+    """Transposed convolutions that undo the encoder's four halvings, ending in a sigmoid."""
+    layers: list[nn.Module] = []
+    steps = (*reversed(widths), 16)
+    for before, width in zip(steps[:-2], steps[1:-1], strict=True):
+        layers += [nn.ConvTranspose2d(before, width, 2, stride=2), nn.ReLU()]
+    layers += [nn.ConvTranspose2d(widths[0], 1, 2, stride=2), nn.Sigmoid()]
+    return nn.Sequential(*layers)
+
+
+def nio_probability(logits_N2: Tensor) -> Tensor:
+    """Softmax probability of nio `[N]`, computed in double precision."""
+    return torch.softmax(logits_N2.double(), dim=1)[:, 1]
