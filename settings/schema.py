@@ -164,7 +164,7 @@ class TrainingSettings(Section):
     unseen: Unseen = Unseen()
     test_share: Share = 0.2
     validation_share: Share = 0.2
-    max_unreadable: Annotated[int, Field(ge=0)] = 0
+    max_unreadable: Annotated[int, Field(ge=0)] = 10
     required_recall: Annotated[float, Field(gt=0, le=1)] = 0.99
     augment_io: bool = True
     vertical_flip: Probability = 0.6

@@ -1,0 +1,1 @@
+"""Labelled folders -> a tested and promoted model. The daemon never imports this."""

@@ -1,0 +1,72 @@
+"""The command line of the training: refresh the model, or go back to the previous one."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+from inspection.errors import ConfigError, SolderwatchError
+from settings import load
+
+_HELP = """\
+Refresh the model from the labelled folders dataset/io and dataset/nio.
+
+Reads the images, sets a few aside, splits the rest by part, trains a supervised autoencoder, chooses
+the threshold for the required recall on nio, tests it on untouched images, writes a model folder with
+a report (models/<model>/report/index.html) and switches models/current to it. A running daemon picks
+the new model up by itself.
+"""
+_EPILOG = """\
+commands:
+  refresh    train and promote (the default)
+  rollback   put the previous model back to use; a second time undoes it
+
+exit codes: 0 done; 1 failed; 2 the command line or the configuration is wrong
+
+example: put images into dataset/io and dataset/nio, then:  solderwatch-train --config config.yaml
+"""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the training; the exit code tells how it went."""
+    parser = argparse.ArgumentParser(
+        "solderwatch-train", description=_HELP, epilog=_EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("command", nargs="?", choices=("refresh", "rollback"), default="refresh")
+    parser.add_argument("--config", type=Path, default=Path("config.yaml"), help="default: ./config.yaml")
+    parser.add_argument("--version", action="version", version=f"%(prog)s {version('solderwatch')}")
+    arguments = parser.parse_args(argv)
+    try:
+        settings = load(arguments.config)
+        # After the configuration was found right: torch takes seconds to import.
+        if arguments.command == "rollback":
+            from training.promote import rollback  # noqa: PLC0415
+
+            print(f"in use now: {rollback(settings.paths.models)}")
+        else:
+            _need_training_packages()
+            from training.refresh import refresh  # noqa: PLC0415
+
+            refresh(settings)
+    except SolderwatchError as error:
+        print(f"solderwatch-train: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("solderwatch-train: stopped by hand; no model was written", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _need_training_packages() -> None:
+    import importlib.util  # noqa: PLC0415
+
+    wanted = ("jinja2", "matplotlib", "scipy", "sklearn", "tqdm")
+    missing = [name for name in wanted if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ConfigError(f"training needs {', '.join(missing)}: install solderwatch[training]")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

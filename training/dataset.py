@@ -1,0 +1,195 @@
+"""Labelled folders -> images in memory, and which of them train, validate, test or are set aside.
+
+The split is made before anything is augmented, by a hash of the image's group and the seed: images of one part never
+straddle it, and what was test stays test when the data set grows.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from inspection.errors import DatasetError, ImageError
+from inspection.image import decode
+from inspection.preprocess import resize
+from inspection.verdict import LABELS, Label
+from settings.schema import Settings, TrainingSettings
+
+Part = Literal["unseen", "test", "validation", "train"]
+PARTS: tuple[Part, ...] = ("unseen", "test", "validation", "train")
+
+
+@dataclass(frozen=True)
+class LabelledImage:
+    """One readable file of the data set.
+
+    Attributes:
+        path: Where it lies.
+        label: The folder that it lies in.
+        group: Equal for all images of one part.
+        sha256: Of the file's bytes.
+        grey: The resized grey levels `[1, S, S]` in 0..1.
+    """
+
+    path: Path
+    label: Label
+    group: str
+    sha256: str
+    grey: Tensor
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """What was found in the labelled folders; each content once."""
+
+    images: list[LabelledImage]
+    unreadable: list[tuple[Path, str]]
+    duplicates: list[tuple[Path, Path]]
+
+    def fingerprint(self) -> str:
+        """A hash of all labels and contents, whatever the files are called."""
+        lines = sorted(f"{image.label} {image.sha256}\n" for image in self.images)
+        return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def read(settings: Settings) -> Dataset:
+    """Read `dataset/io` and `dataset/nio`, recursively.
+
+    Raises:
+        DatasetError: A folder is missing or empty, too many files are unreadable, or the same bytes carry both labels.
+    """
+    files = [(path, label) for label in LABELS for path in _image_files(settings, label)]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        loaded = pool.map(lambda item: _load(*item, settings), files)
+        results = list(tqdm(loaded, "read", len(files), unit="image", disable=None))
+    unreadable = [(path, found) for (path, _), found in zip(files, results, strict=True) if isinstance(found, str)]
+    allowed = settings.training.max_unreadable
+    if len(unreadable) > allowed:
+        listed = "\n".join(f"  {path}: {reason}" for path, reason in unreadable[:20])
+        raise DatasetError(
+            f"{settings.paths.dataset}: {len(unreadable)} unreadable files are more than training.max_unreadable "
+            f"({allowed}); remove or replace them:\n{listed}"
+        )
+    images, duplicates = _each_content_once([found for found in results if not isinstance(found, str)])
+    return Dataset(images, unreadable, duplicates)
+
+
+def _image_files(settings: Settings, label: Label) -> list[Path]:
+    folder = settings.paths.dataset / label
+    if not folder.is_dir():
+        raise DatasetError(f"{folder}: no such folder; put labelled images in {' and '.join(_folders(settings))}")
+    suffixes = set(settings.inbox.suffixes)
+    files = [
+        path
+        for path in sorted(folder.rglob("*"))
+        if path.suffix.lower() in suffixes and path.is_file() and not path.name.startswith(".")
+        # A judged image may be moved here together with its sidecars; its map is no image of a part.
+        and not path.name.endswith(".cam.png")
+    ]
+    if not files:
+        raise DatasetError(f"{folder}: no images ({', '.join(sorted(suffixes))}); put labelled images there")
+    return files
+
+
+def _folders(settings: Settings) -> list[str]:
+    return [str(settings.paths.dataset / label) for label in LABELS]
+
+
+def _load(path: Path, label: Label, settings: Settings) -> LabelledImage | str:
+    """The image, or why it cannot be read."""
+    try:
+        data = path.read_bytes()
+        grey = resize(decode(data, max_pixels=settings.inbox.max_pixels).pixels, settings.training.image_size)
+    except ImageError as error:
+        return str(error)
+    except OSError as error:
+        return error.strerror or str(error)
+    group = group_of(path.name, settings.training.group_pattern)
+    return LabelledImage(path, label, group, hashlib.sha256(data).hexdigest(), grey)
+
+
+def group_of(name: str, pattern: str | None) -> str:
+    """The part that a file shows: what the pattern captures (or matches) of its name; without a match the name."""
+    match = re.search(pattern, name) if pattern else None
+    if not match:
+        return name
+    return "/".join(part or "" for part in match.groups()) if match.groups() else match.group()
+
+
+def _each_content_once(images: list[LabelledImage]) -> tuple[list[LabelledImage], list[tuple[Path, Path]]]:
+    first: dict[str, LabelledImage] = {}
+    duplicates = []
+    for image in images:
+        known = first.setdefault(image.sha256, image)
+        if known is image:
+            continue
+        if known.label != image.label:
+            raise DatasetError(
+                f"{known.path} and {image.path} are the same image under both labels: remove the wrong one"
+            )
+        duplicates.append((known.path, image.path))
+    return list(first.values()), duplicates
+
+
+def split(images: Sequence[LabelledImage], settings: TrainingSettings) -> dict[Part, list[LabelledImage]]:
+    """Give every group of images to one part.
+
+    The images set aside are whole groups, so there may be a few more of them than `unseen` asks for.
+
+    Raises:
+        DatasetError: A part that must hold both labels lacks one.
+    """
+    groups: dict[str, list[LabelledImage]] = {}
+    for image in images:
+        groups.setdefault(image.group, []).append(image)
+    parts: dict[Part, list[LabelledImage]] = {part: [] for part in PARTS}
+    aside = set(_set_aside(groups, settings))
+    for name, members in groups.items():
+        if name in aside:
+            part: Part = "unseen"
+        elif _fraction(settings.seed, "test", name) < settings.test_share:
+            part = "test"
+        elif _fraction(settings.seed, "validation", name) < settings.validation_share:
+            part = "validation"
+        else:
+            part = "train"
+        parts[part] += members
+    for part in ("test", "validation", "train"):
+        for label in LABELS:
+            if not any(image.label == label for image in parts[part]):
+                raise DatasetError(
+                    f"no {label} image fell into the {part} part of {len(images)} images in {len(groups)} groups: "
+                    f"add labelled {label} images, or lower training.unseen.{label}"
+                )
+    return parts
+
+
+def _set_aside(groups: dict[str, list[LabelledImage]], settings: TrainingSettings) -> Iterator[str]:
+    wanted = {"io": settings.unseen.io, "nio": settings.unseen.nio}
+    for name in sorted(groups, key=lambda name: _fraction(settings.seed, "unseen", name)):
+        if any(wanted[image.label] > 0 for image in groups[name]):
+            yield name
+            for image in groups[name]:
+                wanted[image.label] -= 1
+
+
+def _fraction(seed: int, purpose: str, group: str) -> float:
+    """A number in 0..1 that depends on the seed, the purpose and the group alone."""
+    digest = hashlib.sha256(f"{seed}\0{purpose}\0{group}".encode("utf-8", "surrogateescape")).digest()
+    return int.from_bytes(digest[:8], "big") / 2**64
+
+
+def stack(images: Sequence[LabelledImage]) -> tuple[Tensor, Tensor]:
+    """Images -> grey levels `[N, 1, S, S]` in 0..1 and classes `[N]` (0 io, 1 nio)."""
+    greys = torch.stack([image.grey for image in images])
+    return greys, torch.tensor([LABELS.index(image.label) for image in images])

@@ -1,0 +1,118 @@
+"""Measures a model on labelled images at its threshold: the numbers of the report and of model.json."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.metrics import classification_report, confusion_matrix, log_loss, roc_auc_score
+from torch import Tensor
+
+from inspection.model import Model
+from inspection.network import nio_probability
+from inspection.verdict import LABELS, Label, judge
+from training.certify import recall_lower_bound
+
+_BATCH = 64
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How a model did on labelled images; nio is the positive class.
+
+    Attributes:
+        counts: Images by label.
+        threshold: From which nio probability on an image was judged nio.
+        accuracy: Share judged right.
+        loss: Mean negative log-likelihood of the true label, in nats.
+        recall: Share of the nio images judged nio.
+        recall_bound: What recall these images prove, one-sided at 95 %.
+        precision: Share of those judged nio that are.
+        f1: Harmonic mean of the two.
+        false_call_rate: Share of the io images judged nio.
+        auc: Area under the receiver operating characteristic; None with one class only.
+        confusion: `[[io as io, io as nio], [nio as io, nio as nio]]`.
+        report: scikit-learn's classification report as text.
+    """
+
+    counts: dict[str, int]
+    threshold: float
+    accuracy: float
+    loss: float
+    recall: float
+    recall_bound: float
+    precision: float
+    f1: float
+    false_call_rate: float
+    auc: float | None
+    confusion: list[list[int]]
+    report: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+
+@torch.inference_mode()
+def probabilities(model: Model, greys_N1SS: Tensor) -> list[float]:
+    """nio probabilities of resized grey images in 0..1."""
+    parts = []
+    for greys in greys_N1SS.split(_BATCH):
+        images = model.preprocessing.normalise(greys)
+        images = images.to(model.device, memory_format=torch.channels_last)
+        parts.append(nio_probability(model.network.head(model.network.encoder(images))))
+    found: list[float] = torch.cat(parts).tolist()
+    return found
+
+
+def evaluate(labels: Sequence[Label], nio_probabilities: Sequence[float], threshold: float) -> Evaluation:
+    """Compare verdicts at the threshold with the labels."""
+    judged = [judge(probability, threshold).label for probability in nio_probabilities]
+    truth = np.array([label == "nio" for label in labels])
+    confusion = confusion_matrix(labels, judged, labels=list(LABELS))
+    (io_io, io_nio), (nio_io, nio_nio) = confusion.tolist()
+    recall = _share(nio_nio, nio_io + nio_nio)
+    precision = _share(nio_nio, io_nio + nio_nio)
+    return Evaluation(
+        counts={"io": io_io + io_nio, "nio": nio_io + nio_nio},
+        threshold=threshold,
+        accuracy=_share(io_io + nio_nio, len(labels)),
+        loss=float(log_loss(truth, np.clip(nio_probabilities, 1e-9, 1 - 1e-9), labels=[False, True])),
+        recall=recall,
+        recall_bound=recall_lower_bound(nio_io + nio_nio, nio_io),
+        precision=precision,
+        f1=_share(2 * precision * recall, precision + recall),
+        false_call_rate=_share(io_nio, io_io + io_nio),
+        auc=float(roc_auc_score(truth, nio_probabilities)) if truth.any() and not truth.all() else None,
+        confusion=confusion.tolist(),
+        report=classification_report(labels, judged, labels=list(LABELS), zero_division=0.0),
+    )
+
+
+def table(evaluation: Evaluation) -> str:
+    """The evaluation for a person to read."""
+    found = evaluation
+    rows = [
+        ("images", f"{found.counts['io']} io, {found.counts['nio']} nio"),
+        ("threshold", f"{found.threshold:.4g}"),
+        ("recall on nio", f"{found.recall:.2%}  (proves at least {found.recall_bound:.2%}, one-sided 95 %)"),
+        ("false-call rate", f"{found.false_call_rate:.2%}"),
+        ("precision", f"{found.precision:.2%}"),
+        ("F1", f"{found.f1:.4f}"),
+        ("accuracy", f"{found.accuracy:.2%}"),
+        ("loss", f"{found.loss:.4f}"),
+        ("AUC", "-" if found.auc is None else f"{found.auc:.4f}"),
+    ]
+    lines = [f"  {name:<16} {value}" for name, value in rows]
+    (io_io, io_nio), (nio_io, nio_nio) = found.confusion
+    lines += ["", "  true \\ judged       io     nio", f"  io             {io_io:>7} {io_nio:>7}"]
+    lines += [f"  nio            {nio_io:>7} {nio_nio:>7}", ""]
+    lines += [f"  {line}" for line in found.report.splitlines() if line.strip()]
+    return "\n".join(lines)
+
+
+def _share(part: float, whole: float) -> float:
+    return part / whole if whole else 0.0

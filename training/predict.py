@@ -1,0 +1,60 @@
+"""Judges the images that were set aside as the daemon would: from their bytes, through the saved model."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from inspection.image import decode
+from inspection.inspector import Inspector
+from inspection.verdict import LABELS, Label
+from training.dataset import LabelledImage
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One image set aside: its label, and what the model says."""
+
+    file: str
+    label: Label
+    judged: Label
+    probability: float | None
+
+    @property
+    def right(self) -> bool:
+        """Whether the verdict is the label."""
+        return self.label == self.judged
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+
+def predict(
+    images: Sequence[LabelledImage], inspector: Inspector, folder: Path, max_pixels: int
+) -> list[Prediction]:
+    """Judge images and copy each into `io/` or `nio/` of a folder, as judged.
+
+    Args:
+        images: The images set aside.
+        inspector: With the saved model.
+        folder: Where `io/` and `nio/` are made.
+        max_pixels: Limit when the images are decoded.
+
+    Returns:
+        One prediction per image, in their order; `file` is relative to `folder`.
+    """
+    for label in LABELS:
+        (folder / label).mkdir(parents=True, exist_ok=True)
+    predictions = []
+    for index, image in enumerate(images):
+        pixels = decode(image.path.read_bytes(), max_pixels=max_pixels).pixels
+        verdict = inspector.inspect([pixels])[0].verdict
+        # Sub-folders of the data set may hold equal names; the number keeps them apart and the label out.
+        file = f"{verdict.label}/{index:03d}_{image.path.name}"
+        shutil.copyfile(image.path, folder / file)
+        predictions.append(Prediction(file, image.label, verdict.label, verdict.probability))
+    return predictions
