@@ -1,0 +1,1 @@
+"""Inbox -> verdict -> folder: the service that runs on the line PC."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from inspection.errors import ImageError
 
@@ -65,7 +65,7 @@ def decode(data: bytes, *, max_pixels: int) -> GreyImage:
         return _decode_with_pillow(data, max_pixels)
     except (ImageError, MemoryError):
         raise
-    except Exception as error:  # noqa: BLE001 - decoders raise anything on damaged bytes
+    except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ImageError(f"cannot be decoded: {reason}") from error
 
@@ -73,7 +73,7 @@ def decode(data: bytes, *, max_pixels: int) -> GreyImage:
 def _decode_with_pillow(data: bytes, max_pixels: int) -> GreyImage:
     try:
         image = Image.open(io.BytesIO(data), formats=_FORMATS)
-    except Image.UnidentifiedImageError:
+    except UnidentifiedImageError:
         raise ImageError("not a PNG, TIFF, BMP, JPEG or DICOM image") from None
     kind = str(image.format)
     _check_size(image.width, image.height, max_pixels)
@@ -117,7 +117,8 @@ def _grey(image: Image.Image) -> tuple[NDArray[np.float32], int]:
     elif high <= low or raw.max() > high or raw.min() < low:
         low, high = 0.0, float(2**bits - 1)
     # 32-bit integers lose their last bits in a float32 quotient of float32; the detour is only theirs.
-    scaled = (raw.astype(np.float64 if bits > 16 else np.float32) - low) / (high - low)
+    scaled: NDArray[Any] = raw.astype(np.float64 if bits > 16 else np.float32)
+    scaled = (scaled - low) / (high - low)
     if tags.get(_TIFF_PHOTOMETRIC) == 0:
         scaled = 1 - scaled
     return np.clip(scaled, 0, 1).astype(np.float32), bits
@@ -136,7 +137,7 @@ def _declared_range(tags: Any) -> tuple[float, float]:
 def _decode_dicom(data: bytes, max_pixels: int) -> GreyImage:
     """Decode DICOM or DICONDE; inverts MONOCHROME1, so that more attenuation is darker as in the other formats."""
     import pydicom  # noqa: PLC0415 - slow to import, and most lines never see one
-    from pydicom.pixels import pixel_array  # noqa: PLC0415
+    from pydicom.pixels.utils import pixel_array  # noqa: PLC0415
 
     pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
     dataset: Dataset = pydicom.dcmread(io.BytesIO(data))

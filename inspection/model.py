@@ -141,7 +141,7 @@ def save(
     building = models / f".building-{os.getpid()}"
     shutil.rmtree(building, ignore_errors=True)
     (building / _GOLDEN).mkdir(parents=True)
-    network = network.to("cpu", memory_format=torch.contiguous_format).eval()
+    network = network.to("cpu").to(memory_format=torch.contiguous_format).eval()
     weights = safetensors.torch.save(network.state_dict())
     (building / _WEIGHTS).write_bytes(weights)
     samples = []
@@ -193,7 +193,7 @@ def load(folder: Path, device: torch.device) -> Model:
     except (SafetensorError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise ModelError(f"{folder / _WEIGHTS}: not the weights of a {card.architecture} network: {reason}") from None
-    network = network.to(device, memory_format=torch.channels_last).eval().requires_grad_(requires_grad=False)
+    network = network.to(device).to(memory_format=torch.channels_last).eval().requires_grad_(requires_grad=False)
     model = Model(card, network, device)
     _self_test(model, folder)
     return model

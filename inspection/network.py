@@ -6,6 +6,7 @@ regularizers", NeurIPS 2018. Shapes: N images, C channels, S pixels a side, feat
 
 from __future__ import annotations
 
+import itertools
 from typing import Literal
 
 import torch
@@ -31,8 +32,7 @@ class SupervisedAutoencoder(nn.Module):
         if architecture == "plain":
             widths = _PLAIN_WIDTHS
             blocks = [
-                PlainBlock(before, width, dropout)
-                for before, width in zip((1, *widths[:-1]), widths, strict=True)
+                PlainBlock(before, width, dropout) for before, width in zip((1, *widths[:-1]), widths, strict=True)
             ]
             self.encoder = nn.Sequential(*blocks)
             self.head = Head(widths[-1], nn.AdaptiveAvgPool2d(1), 0.0)
@@ -116,9 +116,7 @@ class ResidualBlock(nn.Module):
         )
         self.shortcut: nn.Module = nn.Identity()
         if stride != 1 or before != width:
-            self.shortcut = nn.Sequential(
-                nn.Conv2d(before, width, 1, stride, bias=False), nn.BatchNorm2d(width)
-            )
+            self.shortcut = nn.Sequential(nn.Conv2d(before, width, 1, stride, bias=False), nn.BatchNorm2d(width))
         self.activation = nn.ReLU()
 
     def forward(self, x_NChw: Tensor) -> Tensor:
@@ -144,8 +142,7 @@ class GeneralisedMeanPool(nn.Module):
 def _decoder(widths: tuple[int, ...]) -> nn.Sequential:
     """Transposed convolutions that undo the encoder's four halvings, ending in a sigmoid."""
     layers: list[nn.Module] = []
-    steps = (*reversed(widths), 16)
-    for before, width in zip(steps[:-2], steps[1:-1], strict=True):
+    for before, width in itertools.pairwise(reversed(widths)):
         layers += [nn.ConvTranspose2d(before, width, 2, stride=2), nn.ReLU()]
     layers += [nn.ConvTranspose2d(widths[0], 1, 2, stride=2), nn.Sigmoid()]
     return nn.Sequential(*layers)

@@ -40,9 +40,7 @@ def draw(pixels: NDArray[np.float32], evidence: NDArray[np.float32], verdict: Ve
     write.rectangle((0, 0, canvas.width, _BANNER - 1), fill=_COLOURS[verdict.label])
     probability = "no number" if verdict.probability is None else f"{verdict.probability:.4g}"
     write.text((8, 3), f"{verdict.label}  ({verdict.reason})", "white", _font(22))
-    write.text(
-        (8, 31), f"p(nio) {probability}   threshold {verdict.threshold:.4g}   {method}", "white", _font(14)
-    )
+    write.text((8, 31), f"p(nio) {probability}   threshold {verdict.threshold:.4g}   {method}", "white", _font(14))
     file = io.BytesIO()
     canvas.save(file, "PNG", compress_level=1)
     return file.getvalue()
@@ -55,9 +53,7 @@ def strength(verdict: Verdict) -> float:
     return verdict.probability / verdict.threshold
 
 
-def overlay_map(
-    pixels: NDArray[np.float32], evidence: NDArray[np.float32], opacity: float, height: int
-) -> Image.Image:
+def overlay_map(pixels: NDArray[np.float32], evidence: NDArray[np.float32], opacity: float, height: int) -> Image.Image:
     """Lay a map over an image, from transparent over yellow to red.
 
     Args:

@@ -13,7 +13,6 @@ from pydantic import BaseModel, ValidationError
 from inspection.errors import ConfigError
 from settings.schema import Settings
 
-
 _PLAIN = {"path_type": "should be a path", "model_type": "should be a section of 'key: value' lines"}
 """Our words where pydantic's speak of Python types."""
 

@@ -32,7 +32,10 @@ example: put images into dataset/io and dataset/nio, then:  solderwatch-train --
 def main(argv: list[str] | None = None) -> int:
     """Run the training; the exit code tells how it went."""
     parser = argparse.ArgumentParser(
-        "solderwatch-train", description=_HELP, epilog=_EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+        "solderwatch-train",
+        description=_HELP,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("command", nargs="?", choices=("refresh", "rollback"), default="refresh")
     parser.add_argument("--config", type=Path, default=Path("config.yaml"), help="default: ./config.yaml")

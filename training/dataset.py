@@ -70,7 +70,7 @@ def read(settings: Settings) -> Dataset:
     """
     files = [(path, label) for label in LABELS for path in _image_files(settings, label)]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        loaded = pool.map(lambda item: _load(*item, settings), files)
+        loaded = pool.map(lambda item: _load(item[0], item[1], settings), files)
         results = list(tqdm(loaded, "read", len(files), unit="image", disable=None))
     unreadable = [(path, found) for (path, _), found in zip(files, results, strict=True) if isinstance(found, str)]
     allowed = settings.training.max_unreadable
@@ -92,7 +92,9 @@ def _image_files(settings: Settings, label: Label) -> list[Path]:
     files = [
         path
         for path in sorted(folder.rglob("*"))
-        if path.suffix.lower() in suffixes and path.is_file() and not path.name.startswith(".")
+        if path.suffix.lower() in suffixes
+        and path.is_file()
+        and not path.name.startswith(".")
         # A judged image may be moved here together with its sidecars; its map is no image of a part.
         and not path.name.endswith(".cam.png")
     ]

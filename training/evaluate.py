@@ -58,9 +58,9 @@ class Evaluation:
 
 @torch.inference_mode()
 def probabilities(model: Model, greys_N1SS: Tensor) -> list[float]:
-    """nio probabilities of resized grey images in 0..1."""
+    """Nio probabilities of resized grey images in 0..1."""
     parts = []
-    for greys in greys_N1SS.split(_BATCH):
+    for greys in torch.split(greys_N1SS, _BATCH):
         images = model.preprocessing.normalise(greys)
         images = images.to(model.device, memory_format=torch.channels_last)
         parts.append(nio_probability(model.network.head(model.network.encoder(images))))

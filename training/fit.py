@@ -6,6 +6,7 @@ import copy
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -90,7 +91,7 @@ def fit(
     Stops early when the validation loss has not improved for `patience` epochs. Ctrl-C stops too and keeps the best
     weights so far; before the first epoch is over it is raised.
     """
-    network.to(device, memory_format=torch.channels_last)
+    network.to(device).to(memory_format=torch.channels_last)
     batch_size = max(2, min(settings.batch_size, len(train) // _MIN_STEPS))
     loader = DataLoader(
         train,
@@ -114,7 +115,7 @@ def fit(
                 images, targets = greys.to(device), classes.to(device)
                 optimizer.zero_grad(set_to_none=True)
                 loss = tally.add(network, images, targets, preprocessing, weights, settings)
-                loss.backward()
+                torch.autograd.backward(loss)
                 optimizer.step()
                 if schedule:
                     schedule.step()
@@ -145,7 +146,7 @@ def fit(
     return history
 
 
-def _as_is(batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+def _as_is(batch: Any) -> Any:
     return batch
 
 
@@ -154,9 +155,7 @@ def _optimizer(
 ) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler | None]:
     if settings.optimizer == "adam":
         return torch.optim.Adam(network.parameters(), settings.learning_rate), None
-    optimizer = torch.optim.AdamW(
-        network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay
-    )
+    optimizer = torch.optim.AdamW(network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, settings.learning_rate, total_steps=settings.epochs * steps, pct_start=0.2
     )
@@ -215,4 +214,4 @@ def _validate(
 
 
 def _batches(greys: Tensor, classes: Tensor) -> Sequence[tuple[Tensor, Tensor]]:
-    return list(zip(greys.split(_EVALUATION_BATCH), classes.split(_EVALUATION_BATCH), strict=True))
+    return list(zip(torch.split(greys, _EVALUATION_BATCH), torch.split(classes, _EVALUATION_BATCH), strict=True))

@@ -237,9 +237,7 @@ def _draw_scene(rng: np.random.Generator, size: int | tuple[int, int] | None) ->
     return replace(scene, voids=voids)
 
 
-def _draw_voids(
-    rng: np.random.Generator, scene: _Scene, count: int, area: float, *, flatness: float
-) -> list[_Solid]:
+def _draw_voids(rng: np.random.Generator, scene: _Scene, count: int, area: float, *, flatness: float) -> list[_Solid]:
     """Bubbles apart from one another whose shadows take `area` (a share) of the ball's, in all."""
     voids: list[_Solid] = []
     ball = scene.ball
@@ -410,9 +408,7 @@ def _head_in_pillow(scene: _Scene, rng: np.random.Generator, severity: float) ->
     )
     crater = replace(ball, radius=ball.radius + gap, semi_height=ball.semi_height + gap, high=half)
     pillow_span = pillow.span(scene.view)
-    dented_hw = _length(pillow_span, scene.view) - _length(
-        _shared(pillow_span, crater.span(scene.view)), scene.view
-    )
+    dented_hw = _length(pillow_span, scene.view) - _length(_shared(pillow_span, crater.span(scene.view)), scene.view)
     return scene.solder(ball, scene.voids) + np.maximum(dented_hw, 0.0)
 
 

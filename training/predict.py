@@ -33,9 +33,7 @@ class Prediction:
         return asdict(self)
 
 
-def predict(
-    images: Sequence[LabelledImage], inspector: Inspector, folder: Path, max_pixels: int
-) -> list[Prediction]:
+def predict(images: Sequence[LabelledImage], inspector: Inspector, folder: Path, max_pixels: int) -> list[Prediction]:
     """Judge images and copy each into `io/` or `nio/` of a folder, as judged.
 
     Args:

@@ -1,4 +1,7 @@
-"""The refresh, top to bottom: read, set aside, split, fit, choose the threshold, test, save, predict, report, promote."""
+"""The refresh, top to bottom: read, set aside, split, fit, choose the threshold, test, save, predict, report, promote.
+
+Each step says what it does as it begins.
+"""
 
 from __future__ import annotations
 
@@ -78,9 +81,7 @@ def refresh(settings: Settings) -> Path:
     print(f"  {folder}")
 
     _say("predict the images set aside, and report")
-    inspector = Inspector(
-        load(folder, device), settings.cam.method, only_last_conv=settings.cam.only_last_conv
-    )
+    inspector = Inspector(load(folder, device), settings.cam.method, only_last_conv=settings.cam.only_last_conv)
     predictions = predict(parts["unseen"], inspector, folder / "report" / "unseen", settings.inbox.max_pixels)
     right = sum(prediction.right for prediction in predictions)
     print(f"  {right} of {len(predictions)} judged as labelled")
@@ -117,9 +118,7 @@ def _be_repeatable(seed: int) -> None:
     torch.manual_seed(seed)
 
 
-def _fit(
-    parts: dict[Part, list[LabelledImage]], settings: Settings, device: torch.device
-) -> tuple[Model, History]:
+def _fit(parts: dict[Part, list[LabelledImage]], settings: Settings, device: torch.device) -> tuple[Model, History]:
     """Train a network; the model's threshold is still open."""
     options = settings.training
     train_greys, train_classes = stack(parts["train"])
@@ -145,9 +144,7 @@ def _fit(
     return model, history
 
 
-def _with_threshold(
-    model: Model, validation: list[LabelledImage], required_recall: float
-) -> tuple[Model, Evaluation]:
+def _with_threshold(model: Model, validation: list[LabelledImage], required_recall: float) -> tuple[Model, Evaluation]:
     found = probabilities(model, stack(validation)[0])
     nio = [score for score, image in zip(found, validation, strict=True) if image.label == "nio"]
     threshold = choose_threshold(nio, required_recall)

@@ -137,7 +137,7 @@ def _scores(findings: Findings) -> Figure:
 
     labels = np.array([image.label for image in findings.parts["test"]])
     scores = log_odds(findings.test_probabilities)
-    bins = np.linspace(scores.min() - 0.1, scores.max() + 0.1, 40)
+    bins = np.linspace(scores.min() - 0.1, scores.max() + 0.1, 40).tolist()
     for label, colour in zip(LABELS, ("tab:green", "tab:red"), strict=True):
         axis.hist(scores[labels == label], bins, label=label, color=colour, alpha=0.6)
     axis.axvline(log_odds([findings.test.threshold])[0], color="black", linestyle="--", label="threshold")

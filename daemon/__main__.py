@@ -1,0 +1,96 @@
+"""The command line of the daemon. Nothing here imports torch before it is needed: wrong input is answered at once."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+from inspection.errors import SolderwatchError
+from settings import Settings, load
+
+_HELP = """\
+Watches the inbox for X-ray images, judges each one, and files it into io (good) or nio (defective)
+with a class activation map and the verdict as JSON beside it.
+"""
+_EPILOG = """\
+examples:
+  solderwatch check                      is everything in order?
+  solderwatch run                        watch until stopped (SIGTERM or Ctrl-C)
+  solderwatch run --once                 empty the inbox, then exit
+  solderwatch status --json | jq .counts
+  tail -F logs/decisions.jsonl | jq -c 'select(.event == "decision") | [.file, .verdict, .nio_probability]'
+
+signals to a running daemon: SIGTERM and SIGINT finish what is in hand; SIGHUP reads the configuration again.
+
+exit codes: 0 done; 1 failed (check: a problem; status: not running); 2 the command line or the configuration is wrong
+"""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run a command; the exit code tells how it went."""
+    arguments = _parser().parse_args(argv)
+    try:
+        settings = load(arguments.config)
+        code: int = arguments.command(arguments, settings)
+    except SolderwatchError as error:
+        for line in str(error).splitlines():
+            print(f"solderwatch: {line}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return 1
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        "solderwatch", description=_HELP, epilog=_EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {version('solderwatch')}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for name, function, help_ in (
+        ("run", _run, "watch the inbox until stopped"),
+        ("check", _check, "validate configuration, folders, device and model; say each problem and its mend"),
+        ("status", _status, "is it alive, what did it do, which model"),
+    ):
+        command = commands.add_parser(name, help=help_, description=help_.capitalize() + ".")
+        command.set_defaults(command=function)
+        command.add_argument(
+            "--config", type=Path, default=Path("config.yaml"), metavar="PATH", help="default: ./config.yaml"
+        )
+        if name == "run":
+            command.add_argument("--once", action="store_true", help="empty the inbox, then exit")
+        if name == "status":
+            command.add_argument("--json", action="store_true", help="for programs")
+    return parser
+
+
+def _run(arguments: argparse.Namespace, settings: Settings) -> int:
+    from daemon.service import Service  # noqa: PLC0415 - imports torch
+
+    Service(arguments.config, settings).run(once=arguments.once)
+    return 0
+
+
+def _check(_: argparse.Namespace, settings: Settings) -> int:
+    from daemon.check import check  # noqa: PLC0415 - imports torch
+
+    print("ok       configuration")
+    problems = 0
+    for finding in check(settings):
+        problems += finding.level == "problem"
+        print(f"{finding.level:<8} {finding.text}", flush=True)
+    return 1 if problems else 0
+
+
+def _status(arguments: argparse.Namespace, settings: Settings) -> int:
+    from daemon.status import as_json, as_text, read_status  # noqa: PLC0415
+
+    status = read_status(settings)
+    print(as_json(status) if arguments.json else as_text(status))
+    return 0 if status.alive else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

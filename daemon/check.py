@@ -1,0 +1,87 @@
+"""Validates everything the daemon needs before it runs: folders, permissions, device and model."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from daemon.durable import file_system, is_network
+from daemon.service import make_folders
+from inspection.device import choose_device
+from inspection.errors import SolderwatchError
+from inspection.model import CURRENT, load
+from settings import Settings
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at: `ok`, `warning` (works, but) or `problem` (must be mended)."""
+
+    level: Literal["ok", "warning", "problem"]
+    text: str
+
+
+def check(settings: Settings) -> Iterator[Finding]:
+    """Look at everything, and say each problem with its mend."""
+    try:
+        make_folders(settings)
+    except SolderwatchError as error:
+        yield Finding("problem", str(error))
+    yield from _folders(settings)
+    yield from _model(settings)
+
+
+def _folders(settings: Settings) -> Iterator[Finding]:
+    folders = settings.paths.line
+    writable = True
+    for name, path in folders.items():
+        if not path.is_dir():
+            writable = False
+            continue
+        try:
+            with tempfile.TemporaryFile(dir=path):
+                pass
+        except OSError as error:
+            writable = False
+            yield Finding("problem", f"paths.{name}: {path}: not writable: {error.strerror}; mend its owner or mode")
+    if writable:
+        yield Finding("ok", f"folders: {', '.join(folders)} are there and writable")
+        yield from _file_systems(folders)
+    log = settings.logs.file
+    if log:
+        place = next(path for path in (log, *log.parents) if path.exists())
+        if not os.access(place, os.W_OK):
+            yield Finding("problem", f"logs.file: {log}: {place} is not writable; mend its owner or mode")
+        else:
+            yield Finding("ok", f"log: {log}")
+
+
+def _file_systems(folders: dict[str, Path]) -> Iterator[Finding]:
+    devices = {path.stat().st_dev for path in folders.values()}
+    kind = file_system(folders["inbox"])
+    if len(devices) > 1:
+        yield Finding("warning", "folders: on several file systems: each image is copied instead of renamed, slower")
+    else:
+        yield Finding("ok", f"folders: on one file system ({kind})")
+    if is_network(kind):
+        yield Finding(
+            "warning",
+            f"paths.inbox: {kind} sends no events: files are found by the scan, after inbox.quiet_s",
+        )
+
+
+def _model(settings: Settings) -> Iterator[Finding]:
+    try:
+        device, why = choose_device(settings.device)
+        yield Finding("ok", f"device: {device} ({why})")
+        model = load(settings.paths.models / CURRENT, device)
+    except SolderwatchError as error:
+        yield Finding("problem", str(error))
+        return
+    card = model.card
+    yield Finding("ok", f"model: {card.model_id}, {card.architecture}, threshold {card.threshold:.6g}")
+    yield Finding("ok", f"self-test: {len(card.golden)} golden samples score as they should")

@@ -1,0 +1,82 @@
+"""The model in use: loads what `models/current` names, and picks up a new one between two images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from daemon.logs import Log
+from inspection.errors import ModelError, NoModelError
+from inspection.inspector import Inspector
+from inspection.model import CURRENT, load
+from settings.schema import CamSettings
+
+Signature = tuple[Any, ...]
+
+
+class CurrentModel:
+    """Holds the inspector of the current model; a bad new one is refused and the old one stays.
+
+    Args:
+        models: The folder with the `current` link.
+        cam: Which maps are made.
+        device: Where it judges.
+        log: Told of every change.
+        inspector: What was in use before a reload of the configuration, kept if nothing better loads.
+    """
+
+    def __init__(
+        self,
+        models: Path,
+        cam: CamSettings,
+        device: torch.device,
+        log: Log,
+        inspector: Inspector | None = None,
+    ) -> None:
+        self.inspector = inspector
+        self._link = models / CURRENT
+        self._cam = cam
+        self._device = device
+        self._log = log
+        self._tried: Signature | None = None
+
+    def refresh(self) -> Inspector | None:
+        """Load what the link names if that has changed; returns what is in use then, None if nothing ever loaded."""
+        signature = self._signature()
+        if signature == self._tried:
+            return self.inspector
+        self._tried = signature
+        try:
+            model = load(self._link, self._device)
+        except NoModelError as error:
+            if self.inspector:
+                self._log.warning("model_refused", error=str(error), kept=self.inspector.model.card.model_id)
+            else:
+                self._log.warning("no_model", error=str(error), inbox="left untouched until there is one")
+            return self.inspector
+        except ModelError as error:
+            kept = self.inspector.model.card.model_id if self.inspector else None
+            self._log.error("model_refused", error=str(error), kept=kept)
+            return self.inspector
+        self.inspector = Inspector(model, self._cam.method, only_last_conv=self._cam.only_last_conv)
+        card = model.card
+        self._log.info(
+            "model_loaded",
+            model=card.model_id,
+            created=card.created,
+            architecture=card.architecture,
+            image_size=card.preprocessing.image_size,
+            threshold=card.threshold,
+            device=str(self._device),
+        )
+        return self.inspector
+
+    def _signature(self) -> Signature:
+        try:
+            target = self._link.readlink() if self._link.is_symlink() else self._link
+            found = (self._link / "model.json").stat()
+        except OSError as error:
+            return "missing", error.errno
+        return str(target), found.st_ino, found.st_size, found.st_mtime_ns

@@ -1,0 +1,149 @@
+"""File system steps that survive a crash: synced writes, renames that never overwrite, moves across file systems."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+NAME_MAX = 255
+"""Bytes in a file name, on every file system that matters here."""
+
+_AT_FDCWD = -100
+_RENAME_NOREPLACE = 1
+_LIBC = ctypes.CDLL(None, use_errno=True)
+_NO_RENAMEAT2 = {errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP}
+_NETWORK = ("nfs", "cifs", "smb", "9p", "fuse", "afs", "ceph", "glusterfs", "lustre", "davfs", "vboxsf")
+
+
+def sync(path: Path) -> None:
+    """Make a file's content, or a folder's entries, durable."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write(path: Path, data: bytes) -> None:
+    """Write a file and sync its content; its name is durable once the folder is synced."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(descriptor)
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Replace a JSON file in one durable step: readers see the old content or the new one, whole."""
+    new = path.with_name(path.name + ".new")
+    write(new, to_json(content))
+    new.replace(path)
+    sync(path.parent)
+
+
+def to_json(content: dict[str, Any]) -> bytes:
+    """Readable JSON; bytes of file names that are no UTF-8 come back as they were."""
+    return (json.dumps(content, indent=2, allow_nan=False) + "\n").encode()
+
+
+def rename_noreplace(source: Path, target: Path) -> None:
+    """Rename, and raise FileExistsError where the target is there already: nothing is ever overwritten."""
+    done = _LIBC.renameat2(
+        _AT_FDCWD, os.fsencode(source), _AT_FDCWD, os.fsencode(target), ctypes.c_uint(_RENAME_NOREPLACE)
+    )
+    if done == 0:
+        return
+    code = ctypes.get_errno()
+    if code not in _NO_RENAMEAT2:
+        raise OSError(code, os.strerror(code), str(source), None, str(target))
+    # NFS and older FUSE: a hard link refuses an existing target just as well; where there are none either,
+    # looking first is the best there is.
+    try:
+        os.link(source, target, follow_symlinks=False)
+    except OSError as error:
+        if error.errno not in {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}:
+            raise
+        if os.path.lexists(target):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target)) from None
+        source.rename(target)
+    else:
+        source.unlink()
+
+
+def move(source: Path, target: Path) -> None:
+    """Move a file without ever overwriting one, also onto another file system.
+
+    There: copy, sync, verify, rename, and only then unlink the source. If an earlier try was cut off before the
+    unlink, the target is already whole, and only the unlink is left to do.
+
+    Raises:
+        FileExistsError: The target is there, and is not what an earlier try left.
+    """
+    try:
+        rename_noreplace(source, target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+    else:
+        return
+    expected = digest(source)
+    if target.is_file() and not target.is_symlink() and digest(target) == expected:
+        source.unlink()
+        return
+    part = target.with_name(f".{hashlib.sha256(os.fsencode(target.name)).hexdigest()[:16]}.part")
+    shutil.copyfile(source, part)
+    shutil.copystat(source, part)
+    sync(part)
+    if digest(part) != expected:
+        part.unlink()
+        raise OSError(errno.EIO, "the copy differs from its source", str(target))
+    rename_noreplace(part, target)
+    sync(target.parent)
+    source.unlink()
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file's content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def has_writer(descriptor: int) -> bool | None:
+    """Whether anybody holds the open file for writing; None where the kernel cannot tell.
+
+    A read lease is granted only while nobody does. The caller's process must ignore SIGIO, with which the kernel asks
+    for a lease back.
+    """
+    try:
+        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+    except OSError as error:
+        return True if error.errno == errno.EAGAIN else None
+    with contextlib.suppress(OSError):
+        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    return False
+
+
+def file_system(path: Path) -> str:
+    """The type of the file system that holds a path, such as ext4 or nfs4; told by /proc/self/mountinfo."""
+    wanted = os.fsencode(path.resolve())
+    best, kind = b"", "unknown"
+    for line in Path("/proc/self/mountinfo").read_bytes().splitlines():
+        before, _, after = line.partition(b" - ")
+        mount = before.split()[4].replace(rb"\040", b" ")
+        inside = wanted == mount or wanted.startswith(mount.rstrip(b"/") + b"/")
+        if inside and len(mount) >= len(best):
+            best, kind = mount, after.split()[0].decode()
+    return kind
+
+
+def is_network(kind: str) -> bool:
+    """Whether a file system type sends no events and grants no leases that could be trusted."""
+    return kind.startswith(_NETWORK)

@@ -1,0 +1,222 @@
+"""Discovers images in the inbox and says when each is done being written.
+
+The scan is the truth; events only wake it. They may be lost (a full queue, a network share, a replaced folder).
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import stat
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from watchdog.events import (
+    DirCreatedEvent,
+    DirMovedEvent,
+    FileClosedEvent,
+    FileCreatedEvent,
+    FileMovedEvent,
+    FileSystemEvent,
+    FileSystemEventHandler,
+)
+from watchdog.observers import Observer
+from watchdog.observers.api import BaseObserver
+
+from daemon.durable import file_system, has_writer, is_network
+from settings.schema import InboxSettings
+
+# Its complaints about its own threads are no log lines of ours; `Watch.ensure` looks after them.
+logging.getLogger("watchdog").setLevel(logging.CRITICAL)
+
+_UNFINISHED = (".part", ".tmp")
+_WAKING = [FileCreatedEvent, FileMovedEvent, FileClosedEvent, DirCreatedEvent, DirMovedEvent]
+
+Signature = tuple[int, int, int, int, int]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A file that may be claimed.
+
+    Attributes:
+        path: Where it lies.
+        relative: Its path inside the inbox; sub-folders are kept in io and nio.
+        settled: Nothing about it has changed for the quiet time: what does not decode now never will.
+        marker: The producer's done-marker, to be removed with the claim.
+    """
+
+    path: Path
+    relative: Path
+    settled: bool
+    marker: Path | None = None
+
+
+class Inbox:
+    """One folder tree into which images are dropped.
+
+    Args:
+        root: The folder.
+        settings: Which files are images, and when they are done.
+        clock: Monotonic seconds.
+    """
+
+    def __init__(self, root: Path, settings: InboxSettings, clock: Callable[[], float] = time.monotonic) -> None:
+        self.root = root
+        self._settings = settings
+        self._clock = clock
+        self._suffixes = tuple(settings.suffixes)
+        self._seen: dict[Path, tuple[Signature, float]] = {}
+        self._deferred: set[tuple[int, int]] = set()
+        self.waiting = 0
+        """Images of the last whole scan that were still being written."""
+        self.leases = settings.admission == "lease"
+        if settings.admission == "auto":
+            self.leases = not is_network(file_system(root))
+
+    def scan(self) -> Iterator[Candidate]:
+        """Every file that may be claimed now; checked lazily, one by one, as the caller takes them.
+
+        Raises:
+            OSError: The inbox itself cannot be read.
+        """
+        seen: dict[Path, tuple[Signature, float]] = {}
+        waiting = 0
+        for entry in self._walk():
+            if not self._is_image(entry):
+                continue
+            path = Path(entry.path)
+            try:
+                found = entry.stat(follow_symlinks=False)
+            except FileNotFoundError:
+                continue
+            signature = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+            known, since = self._seen.get(path, (None, 0.0))
+            if known != signature:
+                since = self._clock()
+            seen[path] = signature, since
+            settled = self._clock() - since >= self._settings.quiet_s
+            candidate = self._admit(path, found, settled)
+            if candidate:
+                yield candidate
+            else:
+                waiting += 1
+        self._seen, self.waiting = seen, waiting
+        self._deferred &= {signature[:2] for signature, _ in seen.values()}
+
+    def defer(self, path: Path) -> None:
+        """Do not admit this file again before nothing about it has changed for the quiet time."""
+        found = path.lstat()
+        self._deferred.add((found.st_dev, found.st_ino))
+
+    def _walk(self) -> Iterator[os.DirEntry[str]]:
+        """All entries but folders; the inbox itself must be readable, a folder in it may vanish meanwhile."""
+        folders = [str(self.root)]
+        while folders:
+            folder = folders.pop()
+            try:
+                entries = list(os.scandir(folder))
+            except OSError:
+                if folder == str(self.root):
+                    raise
+                continue
+            for entry in entries:
+                if entry.name.startswith("."):
+                    continue
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append(entry.path)
+                else:
+                    yield entry
+
+    def _is_image(self, entry: os.DirEntry[str]) -> bool:
+        name = entry.name.lower()
+        return name.endswith(self._suffixes) and not name.endswith(_UNFINISHED) and entry.is_file(follow_symlinks=False)
+
+    def _admit(self, path: Path, found: os.stat_result, settled: bool) -> Candidate | None:
+        relative = path.relative_to(self.root)
+        if self._settings.done_marker:
+            marker = path.with_name(path.name + self._settings.done_marker)
+            return Candidate(path, relative, settled=True, marker=marker) if marker.exists() else None
+        deferred = (found.st_dev, found.st_ino) in self._deferred
+        # An empty file is often a writer's first step; the lease cannot tell when it closes and opens again.
+        if not settled and (deferred or not self.leases or found.st_size == 0):
+            return None
+        if self.leases:
+            written = is_being_written(path)
+            if written or (written is None and not settled):
+                return None
+        return Candidate(path, relative, settled)
+
+
+def is_being_written(path: Path) -> bool | None:
+    """Whether anybody holds the file for writing; None where that cannot be told (another's file, no such call)."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        return has_writer(descriptor) if stat.S_ISREG(os.fstat(descriptor).st_mode) else None
+    finally:
+        os.close(descriptor)
+
+
+class Watch:
+    """Wakes the line when something happens in the inbox; does nothing else.
+
+    Args:
+        root: The folder tree to watch.
+        wake: Set on every event.
+    """
+
+    def __init__(self, root: Path, wake: threading.Event) -> None:
+        self._root = root
+        self._handler = _Waker(wake)
+        self._observer: BaseObserver | None = None
+        self._armed: tuple[int, int] | None = None
+
+    def ensure(self) -> str | None:
+        """Arm the watch, again if it died or the folder was replaced.
+
+        Returns:
+            None when events will come; else why not. The timed scan goes on without them.
+        """
+        try:
+            found = self._root.stat()
+        except OSError as error:
+            self.stop()
+            return f"{self._root}: {error.strerror}"
+        identity = found.st_dev, found.st_ino
+        if self._observer and self._armed == identity and self._is_alive(self._observer):
+            return None
+        self.stop()
+        observer = Observer()
+        try:
+            observer.schedule(self._handler, str(self._root), recursive=True, event_filter=_WAKING)
+            observer.start()
+        except OSError as error:
+            return f"{self._root}: no events: {error.strerror}; see fs.inotify in sysctl"
+        self._observer, self._armed = observer, identity
+        return None
+
+    @staticmethod
+    def _is_alive(observer: BaseObserver) -> bool:
+        # A deleted root ends the emitter while the observer itself stays alive.
+        return observer.is_alive() and all(emitter.is_alive() for emitter in observer.emitters)
+
+    def stop(self) -> None:
+        """End the watching threads."""
+        if self._observer:
+            self._observer.stop()
+            self._observer.join(timeout=5)
+        self._observer = self._armed = None
+
+
+class _Waker(FileSystemEventHandler):
+    def __init__(self, wake: threading.Event) -> None:
+        self._wake = wake
+
+    def on_any_event(self, event: FileSystemEvent) -> None:  # noqa: ARG002 - the scan finds out what it was
+        self._wake.set()

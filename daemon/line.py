@@ -1,0 +1,331 @@
+"""The line: joins inbox, model and filing in one loop. Data flows one way: inbox, image, verdict, folder."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import torch
+
+from daemon.current_model import CurrentModel
+from daemon.filing import Claim, Filing, StillWrittenError, readable, utc
+from daemon.inbox import Candidate, Inbox, Watch
+from daemon.logs import Log
+from inspection import picture
+from inspection.errors import ImageError
+from inspection.image import GreyImage, decode
+from inspection.inspector import Inspection, Inspector
+from settings import Settings
+
+_LONGEST_BACKOFF_S = 60.0
+
+
+@dataclass
+class Tally:
+    """What this run of the daemon did."""
+
+    counts: dict[str, int] = field(default_factory=lambda: {"io": 0, "nio": 0, "quarantine": 0})
+    last: dict[str, Any] | None = None
+    times: deque[float] = field(default_factory=lambda: deque(maxlen=100_000))
+
+    def add(self, record: dict[str, Any]) -> None:
+        """Count one image that was filed."""
+        self.counts[record["outcome"]] += 1
+        self.last = {key: record[key] for key in ("time", "file", "outcome", "filed_as")}
+        self.times.append(time.monotonic())
+
+    def per_minute(self, window_s: float = 300.0) -> float:
+        """Images filed per minute, over the last few minutes."""
+        now = time.monotonic()
+        recent = [moment for moment in self.times if now - moment < window_s]
+        return 60.0 * len(recent) / max(now - recent[0], 1.0) if recent else 0.0
+
+
+@dataclass
+class _InHand:
+    """An image that was read, on its way to a verdict."""
+
+    claim: Claim
+    image: GreyImage
+    sha256: str
+    size: int
+    decode_ms: float
+
+
+class Line:
+    """Judges what is in the inbox, until told to stop.
+
+    Args:
+        settings: The configuration.
+        model: Who judges.
+        log: Where decisions and troubles are told.
+        stop: Set to end the loop after what is in hand.
+        wake: Set to look at the inbox at once.
+        tally: Counts what was done.
+        beat: Called whenever the loop is alive and well, with the state in a few words.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        model: CurrentModel,
+        log: Log,
+        *,
+        stop: threading.Event,
+        wake: threading.Event,
+        tally: Tally,
+        beat: Callable[[str], None],
+    ) -> None:
+        self._settings = settings
+        self._model = model
+        self._log = log
+        self._stop, self._wake, self._tally, self._beat = stop, wake, tally, beat
+        self._filing = Filing(settings.paths.line)
+        self.inbox = Inbox(settings.paths.inbox, settings.inbox)
+        self._watch = Watch(settings.paths.inbox, wake)
+        self._blind: str | None = None
+        self._pending: deque[Claim] = deque()
+        self._batch_size = settings.judge.batch_size
+        self._backoff_s = 0.0
+
+    def recover(self, *, count_attempt: bool) -> None:
+        """Roll forward what an earlier run had decided; take what it had not back in hand."""
+        for claim in self._filing.recover(count_attempt=count_attempt):
+            self._log.info("recovered", file=readable(str(claim.source)), attempts=claim.attempts)
+            if claim.decided:
+                self._pending.appendleft(claim)
+            else:
+                self._pending.append(claim)
+
+    def run(self, *, once: bool = False) -> None:
+        """Judge until `stop` is set; with `once`, until the inbox is empty."""
+        try:
+            while not self._stop.is_set():
+                self._wake.clear()
+                self._keep_watch()
+                idle = self._pass()
+                self._beat(self._state())
+                if once and idle:
+                    return
+                self._wake.wait(self._pause_s())
+        finally:
+            self._watch.stop()
+
+    def _pass(self) -> bool:
+        """Look at the inbox once and judge all that is ready; True when nothing is left to wait for."""
+        inspector = self._model.refresh()
+        try:
+            while self._pending and not self._stop.is_set():
+                if self._needs_model(self._pending[0]) and inspector is None:
+                    break
+                self._process([self._pending.popleft()])
+            if inspector is None:
+                return False
+            for batch in _batches(self.inbox.scan(), lambda: self._batch_size):
+                self._process(self._claim(batch))
+                self._beat(self._state())
+                self._model.refresh()
+                if self._stop.is_set():
+                    return False
+        except OSError as error:
+            self._back_off(error)
+            return False
+        self._backoff_s = 0.0
+        return not self._pending and self.inbox.waiting == 0
+
+    def _needs_model(self, claim: Claim) -> bool:
+        return not claim.decided and claim.attempts <= self._settings.judge.max_attempts
+
+    def _claim(self, candidates: Sequence[Candidate]) -> list[Claim]:
+        claims: list[Claim] = []
+        with self._keeping(claims):
+            for candidate in candidates:
+                claim = self._filing.claim(candidate)
+                if claim:
+                    claims.append(claim)
+        return claims
+
+    def _process(self, claims: Sequence[Claim]) -> None:
+        """Bring claimed images to their folders."""
+        with self._keeping(claims):
+            opened = [self._open(claim) for claim in claims]
+            for item, inspection, judge_ms in self._judge([item for item in opened if item]):
+                self._decide(item, inspection, judge_ms)
+
+    @contextmanager
+    def _keeping(self, claims: Sequence[Claim]) -> Iterator[None]:
+        """What transient trouble interrupts stays in hand for later."""
+        try:
+            yield
+        except OSError:
+            self._pending.extend(claim for claim in claims if claim.folder.exists())
+            raise
+
+    def _open(self, claim: Claim) -> _InHand | None:
+        """Read and decode one image; None when it was dealt with otherwise."""
+        if claim.decided:
+            self._file(claim)
+            return None
+        if claim.attempts > self._settings.judge.max_attempts:
+            self._quarantine(claim, f"judging it was begun {claim.attempts - 1} times and never finished")
+            return None
+        limits = self._settings.inbox
+        started = time.perf_counter()
+        try:
+            data = self._filing.read(claim, limits.max_file_mb * 2**20)
+            image = decode(data, max_pixels=limits.max_pixels)
+        except StillWrittenError:
+            self._give_back(claim, "still being written")
+            return None
+        except MemoryError:
+            self._pending.append(self._filing.count_attempt(claim))
+            return None
+        except ImageError as error:
+            if claim.settled:
+                self._quarantine(claim, str(error))
+            else:
+                self._give_back(claim, str(error))
+            return None
+        sha256 = hashlib.sha256(data).hexdigest()
+        return _InHand(claim, image, sha256, len(data), _ms_since(started))
+
+    def _judge(self, items: Sequence[_InHand]) -> Iterator[tuple[_InHand, Inspection, float]]:
+        """Judge images together; one by one if that fails, so that a bad one does not take its neighbours along."""
+        if not items:
+            return
+        inspector = self._inspector()
+        started = time.perf_counter()
+        try:
+            inspections = inspector.inspect([item.image.pixels for item in items])
+        except Exception as error:
+            if isinstance(error, torch.OutOfMemoryError):
+                torch.cuda.empty_cache()
+                self._batch_size = max(1, self._batch_size // 2)
+                self._log.warning("out_of_memory", batch_size=self._batch_size)
+                if len(items) == 1:
+                    raise OSError(f"out of memory on {inspector.model.device}") from error
+            if len(items) > 1:
+                for item in items:
+                    yield from self._judge([item])
+                return
+            self._log.error("judging_failed", file=readable(str(items[0].claim.source)), exc_info=error)
+            self._quarantine(items[0].claim, f"could not be judged: {type(error).__name__}: {error}")
+            return
+        each_ms = _ms_since(started) / len(items)
+        for item, inspection in zip(items, inspections, strict=True):
+            yield item, inspection, each_ms
+
+    def _inspector(self) -> Inspector:
+        inspector = self._model.inspector
+        if inspector is None:
+            raise AssertionError("nothing is claimed before there is a model")
+        return inspector
+
+    def _decide(self, item: _InHand, inspection: Inspection, judge_ms: float) -> None:
+        inspector = self._inspector()
+        verdict = inspection.verdict
+        started = time.perf_counter()
+        drawn = picture.draw(item.image.pixels, inspection.evidence, verdict, inspector.cam_method)
+        draw_ms = _ms_since(started)
+        height, width = item.image.pixels.shape
+        record = {
+            "time": utc(datetime.now(UTC)),
+            "file": str(item.claim.source),
+            "verdict": verdict.label,
+            "reason": verdict.reason,
+            "nio_probability": verdict.probability,
+            "threshold": verdict.threshold,
+            "model": inspector.model.card.model_id,
+            "device": str(inspector.model.device),
+            "cam": {
+                "method": inspector.cam_method,
+                "only_last_conv": self._settings.cam.only_last_conv,
+                "peak": round(inspection.peak, 6),
+            },
+            "sha256": item.sha256,
+            "bytes": item.size,
+            "format": item.image.format,
+            "width": width,
+            "height": height,
+            "bits": item.image.bits,
+            "notes": list(item.image.notes),
+            "claimed": item.claim.claimed,
+            "attempts": item.claim.attempts,
+            "milliseconds": {"decode": item.decode_ms, "judge": judge_ms, "draw": draw_ms},
+        }
+        self._filing.commit(item.claim, verdict.label, record, drawn)
+        self._file(item.claim)
+
+    def _quarantine(self, claim: Claim, error: str) -> None:
+        record = {
+            "time": utc(datetime.now(UTC)),
+            "file": str(claim.source),
+            "error": error,
+            "claimed": claim.claimed,
+            "attempts": claim.attempts,
+        }
+        self._filing.commit(claim, "quarantine", record, None)
+        self._file(claim)
+
+    def _file(self, claim: Claim) -> None:
+        """Publish, log, forget; in that order, so that the log is at least once."""
+        record = self._filing.publish(claim)
+        fields = {key: value for key, value in record.items() if key != "outcome"}
+        if record["outcome"] == "quarantine":
+            self._log.warning("quarantine", **fields)
+        else:
+            self._log.info("decision", **fields)
+        self._tally.add(record)
+        self._filing.finish(claim)
+
+    def _give_back(self, claim: Claim, reason: str) -> None:
+        """Young files may be unfinished: their writer gets the quiet time once more."""
+        place = self._filing.give_back(claim)
+        with suppress(FileNotFoundError):
+            self.inbox.defer(place)
+        self._log.info("given_back", file=readable(str(claim.source)), reason=reason)
+
+    def _keep_watch(self) -> None:
+        """Arm the watch, and say once when events stop or return."""
+        trouble = self._watch.ensure()
+        if trouble != self._blind:
+            if trouble:
+                self._log.warning("no_events", error=trouble, scan_s=self._settings.inbox.scan_s)
+            else:
+                self._log.info("watching", inbox=readable(str(self._settings.paths.inbox)), leases=self.inbox.leases)
+            self._blind = trouble
+
+    def _back_off(self, error: OSError) -> None:
+        """Transient trouble: keep everything, claim nothing for a while, and say so."""
+        self._backoff_s = min(max(1.0, 2 * self._backoff_s), _LONGEST_BACKOFF_S)
+        self._log.error("trouble", error=readable(str(error)), retry_in_s=self._backoff_s, in_hand=len(self._pending))
+
+    def _pause_s(self) -> float:
+        if self._backoff_s:
+            # Events must not turn the pause into a busy loop.
+            self._stop.wait(self._backoff_s)
+            return 0.0
+        limits = self._settings.inbox
+        return min(limits.scan_s, limits.quiet_s / 2) if self.inbox.waiting else limits.scan_s
+
+    def _state(self) -> str:
+        if self._backoff_s:
+            return "trouble, retrying"
+        return "watching" if self._model.inspector else "no model"
+
+
+def _batches(items: Iterator[Candidate], size: Callable[[], int]) -> Iterator[list[Candidate]]:
+    while batch := list(itertools.islice(items, size())):
+        yield batch
+
+
+def _ms_since(started: float) -> float:
+    return round(1000 * (time.perf_counter() - started), 2)

@@ -1,0 +1,208 @@
+"""Runs the line as a service: one daemon per work folder, signals, reload, and what systemd wants to hear."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+from daemon import durable
+from daemon.current_model import CurrentModel
+from daemon.filing import utc
+from daemon.line import Line, Tally
+from daemon.logs import open_log
+from daemon.status import LOCK, STATUS
+from inspection.device import choose_device
+from inspection.errors import ConfigError, NoModelError, SolderwatchError
+from settings import Settings, load
+
+_STATUS_EVERY_S = 2.0
+
+
+class Service:
+    """The daemon's life: start, signals, reload, stop.
+
+    Args:
+        config: The configuration file, read again on SIGHUP.
+        settings: What it says now.
+    """
+
+    def __init__(self, config: Path, settings: Settings) -> None:
+        self._config = config
+        self._settings = settings
+        self._stop, self._wake, self._reload = threading.Event(), threading.Event(), threading.Event()
+        self._ended = False
+        self._tally = Tally()
+        self._started = utc(datetime.now(UTC))
+        self._model: CurrentModel | None = None
+        self._line: Line | None = None
+        self._log = open_log(settings.logs)
+        self._status_written = 0.0
+
+    def run(self, *, once: bool = False) -> None:
+        """Judge until SIGTERM or SIGINT; with `once`, until the inbox is empty.
+
+        Raises:
+            ConfigError: Another daemon works in the same work folder.
+            DeviceError: The device that the configuration asks for is not there.
+            NoModelError: With `once`, there is no model to judge with.
+        """
+        self._catch_signals()
+        make_folders(self._settings)
+        with _only_daemon(self._settings.paths.work):
+            self._log.info("starting", version=version("solderwatch"), pid=os.getpid(), config=str(self._config))
+            first = True
+            while not self._ended:
+                self._reload.clear()
+                self._stop.clear()
+                self._build()
+                assert self._line is not None
+                self._line.recover(count_attempt=first)
+                if once and self._inspector_missing():
+                    raise NoModelError(
+                        f"{self._settings.paths.models}: no model to judge with; train one with solderwatch-train"
+                    )
+                first = False
+                notify(f"READY=1\nSTATUS={self._summary('watching')}")
+                self._line.run(once=once)
+                if once and not self._reload.is_set():
+                    break
+                if self._reload.is_set() and not self._ended:
+                    self._read_configuration()
+            notify("STOPPING=1")
+            self._write_status("stopped")
+            self._log.info("stopped", **self._tally.counts)
+
+    def _inspector_missing(self) -> bool:
+        return self._model is None or self._model.refresh() is None
+
+    def _build(self) -> None:
+        """Make model and line from the settings; a model that is in use already stays until a better one loads."""
+        settings = self._settings
+        device, why = choose_device(settings.device)
+        self._log.info("device", device=str(device), why=why)
+        kept = self._model.inspector if self._model else None
+        if kept and kept.model.device != device:
+            kept = None
+        self._model = CurrentModel(settings.paths.models, settings.cam, device, self._log, kept)
+        self._model.refresh()
+        self._line = Line(
+            settings,
+            self._model,
+            self._log,
+            stop=self._stop,
+            wake=self._wake,
+            tally=self._tally,
+            beat=self._beat,
+        )
+
+    def _read_configuration(self) -> None:
+        """Take the new configuration if it is right and needs no restart; else say so and go on with the old one."""
+        notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
+        try:
+            settings = load(self._config)
+            if settings.paths.work != self._settings.paths.work:
+                raise ConfigError(f"{self._config}: paths.work: changed; restart the daemon for that")
+            choose_device(settings.device)
+            make_folders(settings)
+        except SolderwatchError as error:
+            self._log.error("reload_refused", error=str(error))
+            return
+        self._settings = settings
+        self._log = open_log(settings.logs)
+        self._log.info("reloaded", config=str(self._config))
+
+    def _catch_signals(self) -> None:
+        def end(*_: object) -> None:
+            self._ended = True
+            self._stop.set()
+            self._wake.set()
+
+        def reload(*_: object) -> None:
+            self._reload.set()
+            self._stop.set()
+            self._wake.set()
+
+        signal.signal(signal.SIGTERM, end)
+        signal.signal(signal.SIGINT, end)
+        signal.signal(signal.SIGHUP, reload)
+        # With SIGIO the kernel asks for a lease back; unhandled it would end the process.
+        signal.signal(signal.SIGIO, signal.SIG_IGN)
+
+    def _beat(self, state: str) -> None:
+        notify(f"WATCHDOG=1\nSTATUS={self._summary(state)}")
+        now = time.monotonic()
+        if now - self._status_written >= _STATUS_EVERY_S:
+            self._status_written = now
+            self._write_status(state)
+
+    def _summary(self, state: str) -> str:
+        counts = ", ".join(f"{count} {name}" for name, count in self._tally.counts.items())
+        return f"{state}; {counts}"
+
+    def _write_status(self, state: str) -> None:
+        inspector = self._model.inspector if self._model else None
+        card = inspector.model.card if inspector else None
+        content = {
+            "pid": os.getpid(),
+            "started": self._started,
+            "updated": utc(datetime.now(UTC)),
+            "state": state,
+            "model": card.model_id if card else None,
+            "threshold": card.threshold if card else None,
+            "device": str(inspector.model.device) if inspector else None,
+            "since_start": self._tally.counts,
+            "per_minute": round(self._tally.per_minute(), 1),
+            "last": self._tally.last,
+        }
+        path = self._settings.paths.work / STATUS
+        # Not worth a sync, and never worth a verdict.
+        with suppress(OSError):
+            new = path.with_name(path.name + ".new")
+            new.write_bytes(durable.to_json(content))
+            new.replace(path)
+
+
+def make_folders(settings: Settings) -> None:
+    """Make the folders that the configuration names and that are not there yet.
+
+    Raises:
+        ConfigError: One cannot be made.
+    """
+    for name, path in (*settings.paths.line.items(), ("models", settings.paths.models)):
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(
+                f"paths.{name}: {path}: cannot be made: {error.strerror}; make it, or mend its owner"
+            ) from None
+
+
+def notify(state: str) -> None:
+    """Tell systemd, if it started us; see sd_notify(3)."""
+    address = os.environ.get("NOTIFY_SOCKET")
+    if not address:
+        return
+    with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
+        channel.connect("\0" + address[1:] if address.startswith("@") else address)
+        channel.sendall(state.encode())
+
+
+@contextmanager
+def _only_daemon(work: Path) -> Iterator[None]:
+    with (work / LOCK).open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ConfigError(
+                f"paths.work: {work}: another solderwatch works there; stop it, or give each its own folder"
+            ) from None
+        yield

@@ -1,0 +1,103 @@
+"""Is the daemon alive, what did it do, with which model. Reads only what lies in the folders; needs no torch."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from settings import Settings
+
+LOCK, STATUS = ".lock", ".status.json"
+"""In work/: held by the daemon as long as it lives; what it last said about itself."""
+
+
+@dataclass(frozen=True)
+class Status:
+    """The state of a line.
+
+    Attributes:
+        alive: Whether a daemon holds the work folder.
+        counts: Images in io, nio and quarantine; `waiting` in the inbox, `in_hand` in work.
+        model: What `models/current` names; None without a model.
+        daemon: What the daemon last said: `pid`, `started`, `state`, `model`, `device`, `per_minute`, `last`, ...
+    """
+
+    alive: bool
+    counts: dict[str, int]
+    model: str | None
+    daemon: dict[str, Any]
+
+
+def read_status(settings: Settings) -> Status:
+    """Look at the folders and at what the daemon wrote down."""
+    paths = settings.paths
+    suffixes = tuple(settings.inbox.suffixes)
+    counts = {
+        "io": _count(paths.io, lambda name: name.endswith(".json")),
+        "nio": _count(paths.nio, lambda name: name.endswith(".json")),
+        "quarantine": _count(paths.quarantine, lambda name: name.endswith(".error.json")),
+        "waiting": _count(paths.inbox, lambda name: name.lower().endswith(suffixes) and name[0] != "."),
+        "in_hand": sum(1 for path in _listed(paths.work) if path.is_dir()),
+    }
+    current = paths.models / "current"
+    model = current.readlink().name if current.is_symlink() else None
+    try:
+        said = json.loads((paths.work / STATUS).read_bytes())
+    except (OSError, ValueError):
+        said = {}
+    return Status(_is_alive(paths.work), counts, model, said)
+
+
+def as_json(status: Status) -> str:
+    """For programs."""
+    return json.dumps(asdict(status), indent=2)
+
+
+def as_text(status: Status) -> str:
+    """For people."""
+    said, counts = status.daemon, status.counts
+    if status.alive:
+        alive = f"yes, pid {said.get('pid', '?')}, since {said.get('started', '?')}: {said.get('state', 'starting')}"
+    else:
+        alive = f"no; last heard of {said['updated']}" if said else "no; never ran here"
+    judging = f"{said['model']} on {said['device']}" if status.alive and said.get("model") else "-"
+    last = said.get("last")
+    rows = [
+        ("alive", alive),
+        ("model", f"{status.model or 'none yet: solderwatch-train'}"),
+        ("judging with", judging),
+        ("io", str(counts["io"])),
+        ("nio", str(counts["nio"])),
+        ("quarantine", str(counts["quarantine"])),
+        ("waiting", f"{counts['waiting']} in the inbox, {counts['in_hand']} in hand"),
+        ("last verdict", f"{last['time']}  {last['outcome']}  {last['file']}" if last else "-"),
+        ("rate", f"{said.get('per_minute', 0.0)} images a minute" if status.alive else "-"),
+    ]
+    return "\n".join(f"{name:<13} {value}" for name, value in rows)
+
+
+def _is_alive(work: Path) -> bool:
+    try:
+        descriptor = os.open(work / LOCK, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    else:
+        return False
+    finally:
+        os.close(descriptor)
+
+
+def _count(folder: Path, wanted: Any) -> int:
+    return sum(wanted(name) for _, _, names in os.walk(folder) for name in names)
+
+
+def _listed(folder: Path) -> list[Path]:
+    return list(folder.iterdir()) if folder.is_dir() else []
