@@ -16,7 +16,6 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationInfo,
-    field_validator,
     model_validator,
 )
 
@@ -182,16 +181,17 @@ class TrainingSettings(Section):
 class Settings(Section):
     """Everything that config.yaml says."""
 
-    paths: Paths = Field(default_factory=Paths)
+    paths: Paths
     device: Device = "auto"
-    inbox: InboxSettings = InboxSettings()
-    judge: JudgeSettings = JudgeSettings()
-    cam: CamSettings = CamSettings()
-    logs: LogSettings = Field(default_factory=LogSettings)
-    training: TrainingSettings = TrainingSettings()
+    inbox: InboxSettings
+    judge: JudgeSettings
+    cam: CamSettings
+    logs: LogSettings
+    training: TrainingSettings
 
-    @field_validator("*", mode="before")
+    @model_validator(mode="before")
     @classmethod
-    def _empty_section_is_default(cls, value: object, info: ValidationInfo) -> object:
-        """A section whose keys are all commented out reads as null in YAML."""
-        return {} if value is None and info.field_name != "device" else value
+    def _left_out_sections_are_defaults(cls, content: dict[str, object]) -> dict[str, object]:
+        """A section may be left out, or have all its keys commented out, which YAML reads as null."""
+        sections = [name for name in cls.model_fields if name != "device"]
+        return content | {name: {} for name in sections if content.get(name) is None}

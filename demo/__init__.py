@@ -1,0 +1,1 @@
+"""The demo: from nothing to judged images in a few minutes."""

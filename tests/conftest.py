@@ -1,0 +1,104 @@
+"""What several test files share: a small labelled set and a model really trained on it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from inspection.model import ModelCard, PreprocessingCard, library_versions, now, save
+from inspection.network import SupervisedAutoencoder
+from settings import load
+from training.refresh import refresh
+
+REAL_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+"""Real X-ray images beside the checkout; a user has none of them."""
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real X-ray images; skips where it is not there."""
+    if not REAL_DATA.is_dir():
+        pytest.skip(f"no real X-ray images at {REAL_DATA}")
+    return REAL_DATA
+
+
+def disc(rng: np.random.Generator, *, void: bool, side: int = 40) -> NDArray[np.uint8]:
+    """A noisy grey disc `[side, side]`, with a bright spot in it where `void`: the easiest inspection task there is."""
+    y, x = np.mgrid[:side, :side] - side / 2 + rng.uniform(-2, 2)
+    image = np.full((side, side), 180.0)
+    image[x**2 + y**2 < (side / 3) ** 2] = 70
+    if void:
+        image[(x - 3) ** 2 + (y + 2) ** 2 < (side / 9) ** 2] = 170
+    return np.clip(image + rng.normal(0, 4, image.shape), 0, 255).astype(np.uint8)
+
+
+def write_discs(folder: Path, *, io: int, nio: int, seed: int = 0) -> None:
+    """Labelled discs as PNG in `folder/io` and `folder/nio`."""
+    rng = np.random.default_rng(seed)
+    for label, count in (("io", io), ("nio", nio)):
+        (folder / label).mkdir(parents=True, exist_ok=True)
+        for index in range(count):
+            Image.fromarray(disc(rng, void=label == "nio")).save(folder / label / f"{label}{index:03d}.png")
+
+
+TRAINING_CONFIG = """\
+device: cpu
+training:
+  image_size: 48
+  epochs: 10
+  learning_rate: 0.005
+  batch_size: 16
+  unseen: {io: 4, nio: 4}
+"""
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder as `solderwatch-train` leaves it: config.yaml, dataset and models/current. Do not write into it."""
+    folder = tmp_path_factory.mktemp("trained")
+    (folder / "config.yaml").write_text(TRAINING_CONFIG, encoding="utf-8")
+    write_discs(folder / "dataset", io=60, nio=40)
+    refresh(load(folder / "config.yaml"))
+    return folder
+
+
+@pytest.fixture
+def line(trained: Path, tmp_path: Path) -> Path:
+    """A fresh folder with a configuration and the trained model, ready for a daemon."""
+    shutil.copytree(trained / "models", tmp_path / "models", symlinks=True)
+    config = "device: cpu\ninbox: {quiet_s: 0.3, scan_s: 0.2}\n"
+    (tmp_path / "config.yaml").write_text(config, encoding="utf-8")
+    return tmp_path
+
+
+@pytest.fixture
+def untrained_model(tmp_path: Path) -> Path:
+    """A model folder with random weights: enough where no verdict matters."""
+    torch.manual_seed(0)
+    network = SupervisedAutoencoder("residual").eval()
+    card = ModelCard(
+        created=now(),
+        architecture="residual",
+        dropout=0.0,
+        preprocessing=PreprocessingCard(image_size=32, mean=0.5, std=0.25),
+        threshold=0.5,
+        training_data={},
+        metrics={},
+        versions=library_versions(),
+    )
+    rng = np.random.default_rng(0)
+    golden = [(disc(rng, void=void).astype(np.float32) / 255, "nio" if void else "io") for void in (False, True)]
+    return save(tmp_path / "models", network, card, golden)  # type: ignore[arg-type]
+
+
+@pytest.fixture(autouse=True)
+def _quiet_threads() -> None:
+    """Two cores are shared by everything that a test starts."""
+    torch.set_num_threads(min(2, os.cpu_count() or 1))
