@@ -98,6 +98,8 @@ def move(source: Path, target: Path) -> None:
     if target.is_file() and not target.is_symlink() and digest(target) == expected:
         source.unlink()
         return
+    if os.path.lexists(target):
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target))
     part = target.with_name(f".{hashlib.sha256(os.fsencode(target.name)).hexdigest()[:16]}.part")
     shutil.copyfile(source, part)
     shutil.copystat(source, part)

@@ -52,6 +52,7 @@ class Claim:
         attempts: How often judging it was begun, this time included.
         claimed: When it was taken, ISO 8601 in UTC.
         settled: What does not decode now never will.
+        interrupted: A process died after it had begun; the next attempt is to be counted before it begins.
     """
 
     folder: Path
@@ -59,6 +60,7 @@ class Claim:
     attempts: int
     claimed: str
     settled: bool
+    interrupted: bool = False
 
     @property
     def image(self) -> Path:
@@ -218,26 +220,23 @@ class Filing:
     def _clear(self, claim: Claim) -> None:
         shutil.rmtree(claim.folder)
 
-    def recover(self, *, count_attempt: bool) -> Iterator[Claim]:
+    def recover(self, *, interrupted: bool) -> Iterator[Claim]:
         """What an earlier run left in hand; decided ones are to be filed, the others to be judged again.
 
         Args:
-            count_attempt: The earlier run died, so its images count one more attempt; durable before this yields.
+            interrupted: The earlier run died, maybe of one of these images.
         """
         for folder in sorted(path for path in self._work.iterdir() if path.is_dir()):
             claim = _read_claim(folder)
             if claim is None:
                 # The crash came between making the folder and moving the image, or just before the end.
                 shutil.rmtree(folder)
-                continue
-            if count_attempt and not claim.decided:
-                claim = replace(claim, attempts=claim.attempts + 1)
-                claim.write()
-            yield claim
+            else:
+                yield replace(claim, interrupted=interrupted)
 
-    def count_attempt(self, claim: Claim) -> Claim:
-        """Begin judging once more; durable before this returns."""
-        claim = replace(claim, attempts=claim.attempts + 1)
+    def begin_again(self, claim: Claim) -> Claim:
+        """Count one more attempt, durably, before judging begins."""
+        claim = replace(claim, attempts=claim.attempts + 1, interrupted=False)
         claim.write()
         return claim
 

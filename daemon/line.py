@@ -9,7 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -91,14 +91,14 @@ class Line:
         self._filing = Filing(settings.paths.line)
         self.inbox = Inbox(settings.paths.inbox, settings.inbox)
         self._watch = Watch(settings.paths.inbox, wake)
-        self._blind: str | None = None
+        self._blind: str | None = "not armed yet"
         self._pending: deque[Claim] = deque()
         self._batch_size = settings.judge.batch_size
         self._backoff_s = 0.0
 
-    def recover(self, *, count_attempt: bool) -> None:
+    def recover(self, *, interrupted: bool) -> None:
         """Roll forward what an earlier run had decided; take what it had not back in hand."""
-        for claim in self._filing.recover(count_attempt=count_attempt):
+        for claim in self._filing.recover(interrupted=interrupted):
             self._log.info("recovered", file=readable(str(claim.source)), attempts=claim.attempts)
             if claim.decided:
                 self._pending.appendleft(claim)
@@ -142,7 +142,10 @@ class Line:
         return not self._pending and self.inbox.waiting == 0
 
     def _needs_model(self, claim: Claim) -> bool:
-        return not claim.decided and claim.attempts <= self._settings.judge.max_attempts
+        return not claim.decided and not self._is_poison(claim)
+
+    def _is_poison(self, claim: Claim) -> bool:
+        return claim.interrupted and claim.attempts >= self._settings.judge.max_attempts
 
     def _claim(self, candidates: Sequence[Candidate]) -> list[Claim]:
         claims: list[Claim] = []
@@ -174,9 +177,11 @@ class Line:
         if claim.decided:
             self._file(claim)
             return None
-        if claim.attempts > self._settings.judge.max_attempts:
-            self._quarantine(claim, f"judging it was begun {claim.attempts - 1} times and never finished")
+        if self._is_poison(claim):
+            self._quarantine(claim, f"judging it was begun {claim.attempts} times and never finished")
             return None
+        if claim.interrupted:
+            claim = self._filing.begin_again(claim)
         limits = self._settings.inbox
         started = time.perf_counter()
         try:
@@ -186,7 +191,7 @@ class Line:
             self._give_back(claim, "still being written")
             return None
         except MemoryError:
-            self._pending.append(self._filing.count_attempt(claim))
+            self._pending.append(replace(claim, interrupted=True))
             return None
         except ImageError as error:
             if claim.settled:

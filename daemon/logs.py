@@ -7,7 +7,6 @@ tried again with the next one.
 from __future__ import annotations
 
 import json
-import os
 import sys
 from pathlib import Path
 from typing import Any, TextIO
@@ -52,7 +51,7 @@ class _Outputs:
     """Writes each event to the stream and to the file; a failing one does not keep the other from its line."""
 
     def __init__(self, stream: TextIO, path: Path | None, console: structlog.dev.ConsoleRenderer | None) -> None:
-        self._stream = stream
+        self._stream: TextIO | None = stream
         self._path = path
         self._console = console
 
@@ -65,12 +64,16 @@ class _Outputs:
     warning = error = info
 
     def _to_stream(self, line: str | bytes) -> None:
+        if self._stream is None:
+            return
         try:
             self._stream.write(f"{line!s}\n")
             self._stream.flush()
         except (OSError, ValueError):
-            # Python would complain once more when it flushes the broken stream at exit.
-            self._stream = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123
+            if self._stream is sys.stdout:
+                # Python would complain once more when it flushes the broken stream at exit.
+                sys.stdout = None
+            self._stream = None
 
     @staticmethod
     def _to_file(path: Path, line: str) -> None:

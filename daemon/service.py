@@ -65,7 +65,7 @@ class Service:
                 self._stop.clear()
                 self._build()
                 assert self._line is not None
-                self._line.recover(count_attempt=first)
+                self._line.recover(interrupted=first)
                 if once and self._inspector_missing():
                     raise NoModelError(
                         f"{self._settings.paths.models}: no model to judge with; train one with solderwatch-train"

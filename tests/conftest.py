@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -102,3 +103,15 @@ def untrained_model(tmp_path: Path) -> Path:
 def _quiet_threads() -> None:
     """Two cores are shared by everything that a test starts."""
     torch.set_num_threads(min(2, os.cpu_count() or 1))
+
+
+@pytest.fixture(scope="session")
+def write_labelled() -> Callable[..., None]:
+    """`write_discs`, for test modules: labelled discs in `folder/io` and `folder/nio`."""
+    return write_discs
+
+
+@pytest.fixture(scope="session")
+def draw_disc() -> Callable[..., NDArray[np.uint8]]:
+    """`disc`, for test modules: one grey disc, with a void or without."""
+    return disc

@@ -1,0 +1,223 @@
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from daemon import durable
+from daemon.filing import Claim, Filing, StillWrittenError, readable
+from daemon.inbox import Candidate
+from inspection.errors import ImageError
+
+RECORD = {"file": "a.png", "verdict": "nio"}
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> dict[str, Path]:
+    """The five folders of a line."""
+    made = {name: tmp_path / name for name in ("inbox", "work", "io", "nio", "quarantine")}
+    for path in made.values():
+        path.mkdir()
+    return made
+
+
+def _claim(folders: dict[str, Path], relative: str = "a.png", data: bytes = b"image") -> tuple[Filing, Claim]:
+    path = folders["inbox"] / relative
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+    filing = Filing(folders)
+    claim = filing.claim(Candidate(path, Path(relative), settled=False))
+    assert claim is not None
+    return filing, claim
+
+
+def _files(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+def test_a_claimed_image_is_in_work_alone(folders: dict[str, Path]) -> None:
+    """A claim moves the image under its own name into a folder of work, with where it came from beside it."""
+    _, claim = _claim(folders, "lot7/a.png")
+    assert _files(folders["inbox"]) == []
+    assert claim.image.read_bytes() == b"image"
+    assert json.loads((claim.folder / "claim.json").read_text())["source"] == "lot7/a.png"
+
+
+def test_a_claim_has_one_winner(folders: dict[str, Path]) -> None:
+    """When somebody else was faster, there is no claim and nothing is left behind."""
+    gone = Candidate(folders["inbox"] / "a.png", Path("a.png"), settled=False)
+    assert Filing(folders).claim(gone) is None
+    assert _files(folders["work"]) == []
+
+
+def test_the_done_marker_goes_with_the_claim(folders: dict[str, Path]) -> None:
+    """The producer's marker does not stay behind to mark the next image of that name."""
+    image, marker = folders["inbox"] / "a.png", folders["inbox"] / "a.png.done"
+    image.write_bytes(b"x")
+    marker.touch()
+    Filing(folders).claim(Candidate(image, Path("a.png"), settled=True, marker=marker))
+    assert _files(folders["inbox"]) == []
+
+
+def test_a_decided_image_appears_with_both_sidecars(folders: dict[str, Path]) -> None:
+    """Image, map and record appear in the folder of the verdict, sub-folder kept; work is empty again."""
+    filing, claim = _claim(folders, "lot7/a.png")
+    filing.commit(claim, "nio", RECORD, b"map")
+    record = filing.publish(claim)
+    filing.finish(claim)
+    assert _files(folders["nio"]) == ["lot7/a.png", "lot7/a.png.cam.png", "lot7/a.png.json"]
+    assert json.loads((folders["nio"] / "lot7" / "a.png.json").read_text()) == record
+    assert record["filed_as"] == "lot7/a.png"
+    assert _files(folders["work"]) == []
+
+
+def test_quarantine_says_why(folders: dict[str, Path]) -> None:
+    """A quarantined file lies beside an .error.json with the reason."""
+    filing, claim = _claim(folders)
+    filing.commit(claim, "quarantine", {"file": "a.png", "error": "no image"}, None)
+    filing.publish(claim)
+    filing.finish(claim)
+    assert _files(folders["quarantine"]) == ["a.png", "a.png.error.json"]
+    assert json.loads((folders["quarantine"] / "a.png.error.json").read_text())["error"] == "no image"
+
+
+@pytest.mark.parametrize("taken", ["a.png", "a.png.cam.png", "a.png.json"])
+def test_nothing_is_ever_overwritten(folders: dict[str, Path], taken: str) -> None:
+    """When the name of the image or of a sidecar is taken, all three get the next free name."""
+    (folders["nio"] / taken).write_bytes(b"older")
+    filing, claim = _claim(folders)
+    filing.commit(claim, "nio", RECORD, b"map")
+    assert filing.publish(claim)["filed_as"] == "a~2.png"
+    assert (folders["nio"] / taken).read_bytes() == b"older"
+    assert (folders["nio"] / "a~2.png").read_bytes() == b"image"
+    assert _files(folders["nio"]) == sorted([taken, "a~2.png", "a~2.png.cam.png", "a~2.png.json"])
+
+
+@pytest.mark.parametrize("taken", ["a.png", "a.png.cam.png", "a.png.json"])
+def test_a_name_taken_after_the_decision_is_left_alone(folders: dict[str, Path], taken: str) -> None:
+    """When somebody takes the name between decision and publishing, ours moves on to the next, whole."""
+    filing, claim = _claim(folders)
+    filing.commit(claim, "nio", RECORD, b"map")
+    (folders["nio"] / taken).write_bytes(b"theirs")
+    record = filing.publish(claim)
+    assert record["filed_as"] == "a~2.png"
+    assert json.loads((folders["nio"] / "a~2.png.json").read_text())["filed_as"] == "a~2.png"
+    assert (folders["nio"] / taken).read_bytes() == b"theirs"
+    assert _files(folders["nio"]) == sorted([taken, "a~2.png", "a~2.png.cam.png", "a~2.png.json"])
+
+
+class _Crash(BaseException):
+    """The process dies here."""
+
+
+@pytest.mark.parametrize("moves", range(4))
+def test_publishing_is_rolled_forward_after_a_crash(
+    folders: dict[str, Path], moves: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever move of publishing a crash follows, the next start completes it with the same decision."""
+    filing, claim = _claim(folders)
+    filing.commit(claim, "nio", RECORD, b"map")
+    decision = json.loads((claim.folder / "decision.json").read_text())["decision_id"]
+    move = durable.move
+    done: list[Path] = []
+
+    def dying(source: Path, target: Path) -> None:
+        if len(done) == moves:
+            raise _Crash
+        done.append(target)
+        move(source, target)
+
+    monkeypatch.setattr(durable, "move", dying)
+    try:
+        filing.publish(claim)
+    except _Crash:
+        assert not (folders["nio"] / "a.png").exists()
+    monkeypatch.undo()
+    later = Filing(folders)
+    (found,) = later.recover(interrupted=True)
+    assert found.decided
+    assert later.publish(found)["decision_id"] == decision
+    later.finish(found)
+    assert _files(folders["nio"]) == ["a.png", "a.png.cam.png", "a.png.json"]
+    assert _files(folders["work"]) == []
+
+
+def test_an_undecided_image_counts_its_attempts_durably(folders: dict[str, Path]) -> None:
+    """Each attempt after a crash is counted on disk before anybody judges again."""
+    _claim(folders)
+    for attempts in (2, 3, 4):
+        filing = Filing(folders)
+        (claim,) = filing.recover(interrupted=True)
+        assert claim.attempts == attempts - 1
+        claim = filing.begin_again(claim)
+        assert json.loads((claim.folder / "claim.json").read_text())["attempts"] == attempts
+
+
+def test_what_a_crash_left_without_an_image_is_cleared(folders: dict[str, Path]) -> None:
+    """A folder whose image never arrived is removed at the next start."""
+    folder = folders["work"] / "20260101T000000-abc"
+    folder.mkdir()
+    (folder / "claim.json").write_text('{"source": "a.png", "claimed": "", "attempts": 1}')
+    (folders["work"] / "20260101T000000-def").mkdir()
+    assert list(Filing(folders).recover(interrupted=True)) == []
+    assert list(folders["work"].iterdir()) == []
+
+
+def test_an_image_goes_back_beside_one_that_took_its_name(folders: dict[str, Path]) -> None:
+    """Giving back never overwrites what arrived meanwhile."""
+    filing, claim = _claim(folders)
+    (folders["inbox"] / "a.png").write_bytes(b"newer")
+    assert filing.give_back(claim) == folders["inbox"] / "a~2.png"
+    assert (folders["inbox"] / "a.png").read_bytes() == b"newer"
+    assert (folders["inbox"] / "a~2.png").read_bytes() == b"image"
+    assert _files(folders["work"]) == []
+
+
+def test_a_writer_that_followed_the_file_is_noticed(folders: dict[str, Path]) -> None:
+    """A descriptor that was opened in the inbox still writes after the claim: the image is not judged half written."""
+    filing = Filing(folders)
+    path = folders["inbox"] / "a.png"
+    with path.open("wb") as writer:
+        writer.write(b"half")
+        writer.flush()
+        claim = filing.claim(Candidate(path, Path("a.png"), settled=False))
+        assert claim
+        with claim.image.open("rb") as reader:
+            if durable.has_writer(reader.fileno()) is None:
+                pytest.skip("no leases on this file system")
+        with pytest.raises(StillWrittenError):
+            filing.read(claim, 1000)
+    assert filing.read(claim, 1000) == b"half"
+
+
+def test_absurd_and_foreign_files_are_refused(folders: dict[str, Path]) -> None:
+    """Too large a file, and a link swapped in after the scan, are permanent errors; the link is not followed."""
+    filing, claim = _claim(folders, data=b"x" * 2000)
+    with pytest.raises(ImageError, match="max_file_mb"):
+        filing.read(claim, 1000)
+    claim.image.unlink()
+    claim.image.symlink_to("/etc/hostname")
+    with pytest.raises(ImageError, match="link"):
+        filing.read(claim, 1000)
+
+
+@pytest.mark.parametrize("name", ["x" * 251 + ".png", "\udcff" * 120 + ".png", "a\nb.png", "-rf.png", "ü.png", "~.png"])
+def test_any_name_can_be_filed(folders: dict[str, Path], name: str) -> None:
+    """Names of 255 bytes, that are no UTF-8, with line breaks or leading dashes get their sidecars too."""
+    filing, claim = _claim(folders, name)
+    filing.commit(claim, "io", {"file": name}, b"map")
+    record = filing.publish(claim)
+    filing.finish(claim)
+    found = _files(folders["io"])
+    assert len(found) == 3
+    assert all(len(os.fsencode(path)) <= 255 for path in found)
+    assert record["file"].isprintable()
+    json.dumps(record).encode()
+
+
+def test_file_names_become_one_line_of_text() -> None:
+    """Control characters and bytes that are no UTF-8 are written as escapes, the rest as it is."""
+    assert readable("a\nb\udcff\x1b[31m.png") == r"a\nb\xff\x1b[31m.png"
+    assert readable("Prüfling 7.png") == "Prüfling 7.png"

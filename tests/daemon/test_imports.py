@@ -1,0 +1,70 @@
+"""What a line PC must have installed, and what answers before torch is imported."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+TRAINING_ONLY = ["training", "sklearn", "scipy", "matplotlib", "jinja2", "tqdm"]
+
+
+def _python(code: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-c", code], cwd=cwd, capture_output=True, text=True, check=False)
+
+
+def test_the_daemon_runs_where_training_packages_are_not_installed(line: Path) -> None:
+    """The daemon judges an image although every training-only module refuses to be imported."""
+    image = next((line / "models" / "current" / "golden").iterdir())
+    inbox = line / "data" / "inbox"
+    inbox.mkdir(parents=True)
+    (inbox / "joint.png").write_bytes(image.read_bytes())
+    code = f"""
+import sys
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition('.')[0] in {TRAINING_ONLY}:
+            raise ModuleNotFoundError(name)
+sys.meta_path.insert(0, Absent())
+from daemon.__main__ import main
+assert main(["check"]) == 0
+assert main(["run", "--once"]) == 0
+"""
+    done = _python(code, line)
+    assert done.returncode == 0, done.stderr
+    assert len(list((line / "data").glob("*io/joint.png"))) == 1
+
+
+def test_importing_the_whole_daemon_imports_no_training_module(tmp_path: Path) -> None:
+    """All modules of the daemon together pull in nothing that only training needs, beyond what torch does by itself."""
+    code = """
+import sys, torch, torchcam.methods
+before = set(sys.modules)
+import pkgutil, importlib, daemon
+for module in pkgutil.iter_modules(daemon.__path__, "daemon."):
+    importlib.import_module(module.name)
+print(*sorted({name.partition(".")[0] for name in set(sys.modules) - before}))
+"""
+    done = _python(code, tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "daemon" in done.stdout.split()
+    assert set(TRAINING_ONLY).isdisjoint(done.stdout.split())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [(["--help"], 0), (["--version"], 0), (["run", "--help"], 0), (["run", "--config", "wrong.yaml"], 2), ([], 2)],
+)
+def test_help_and_configuration_errors_do_not_wait_for_torch(arguments: list[str], code: int, tmp_path: Path) -> None:
+    """Help, version, and a wrong configuration are answered without importing torch."""
+    (tmp_path / "wrong.yaml").write_text("inbox: {scan: 3}\n", encoding="utf-8")
+    done = _python(
+        f"import sys\nfrom daemon.__main__ import main\n"
+        f"try: code = main({arguments})\nexcept SystemExit as end: code = end.code\n"
+        f"assert 'torch' not in sys.modules\nsys.exit(code)",
+        tmp_path,
+    )
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+
+from daemon.logs import open_log
+from settings.schema import LogSettings
+
+
+def _settings(path: Path | None, format_: str = "json") -> LogSettings:
+    return LogSettings.model_validate({"file": str(path) if path else None, "format": format_})
+
+
+def test_an_event_is_one_json_line_in_stream_and_file(tmp_path: Path) -> None:
+    """Both outputs get the same line: timestamp, level and event first, then the fields."""
+    stream, path = io.StringIO(), tmp_path / "logs" / "decisions.jsonl"
+    open_log(_settings(path), stream).info("decision", file="a.png", verdict="io")
+    assert stream.getvalue() == path.read_text()
+    event = json.loads(stream.getvalue())
+    assert list(event) == ["timestamp", "level", "event", "file", "verdict"]
+    assert (event["level"], event["event"]) == ("info", "decision")
+
+
+def test_hostile_names_stay_in_their_line(tmp_path: Path) -> None:
+    """Line breaks and bytes that are no UTF-8 in a value neither split a line nor stop the log."""
+    path = tmp_path / "log.jsonl"
+    open_log(_settings(path), io.StringIO()).info("decision", file="a\nb\udcff.png")
+    assert len(path.read_text().splitlines()) == 1
+
+
+def test_console_format_is_for_people(tmp_path: Path) -> None:
+    """The console shows the event without JSON; the file still gets JSON."""
+    stream, path = io.StringIO(), tmp_path / "log.jsonl"
+    open_log(_settings(path, "console"), stream).info("decision", file="a.png")
+    assert "decision" in stream.getvalue()
+    assert "{" not in stream.getvalue()
+    assert json.loads(path.read_text())["file"] == "a.png"
+
+
+def test_a_rotated_log_is_followed_by_a_new_one(tmp_path: Path) -> None:
+    """After the file was renamed away, the next line makes a new one."""
+    path = tmp_path / "log.jsonl"
+    log = open_log(_settings(path), io.StringIO())
+    log.info("one")
+    path.rename(tmp_path / "log.jsonl.1")
+    log.info("two")
+    assert json.loads(path.read_text())["event"] == "two"
+
+
+class _Broken(io.StringIO):
+    def write(self, _: str, /) -> int:
+        raise BrokenPipeError
+
+
+@pytest.mark.parametrize("path", ["/proc/no/such/log.jsonl", "/dev/full"])
+def test_logging_never_raises(path: str) -> None:
+    """A closed standard output, a full disk and an impossible path cost the line, never the caller."""
+    log = open_log(_settings(Path(path)), _Broken())
+    log.info("decision", file="a.png")
+    log.error("trouble")
+
+
+def test_a_broken_stream_does_not_cost_the_file(tmp_path: Path) -> None:
+    """The file gets its lines although standard output is gone."""
+    path = tmp_path / "log.jsonl"
+    log = open_log(_settings(path), _Broken())
+    log.info("one")
+    log.info("two")
+    assert len(path.read_text().splitlines()) == 2

@@ -1,0 +1,423 @@
+"""The daemon as a whole program: real processes, real files, real signals."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from daemon.status import read_status
+from settings import load
+
+Disc = Callable[..., Any]
+
+
+def _wait(what: Callable[[], bool], seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.05)
+
+
+class Daemon:
+    """`solderwatch run` in a folder with a configuration."""
+
+    def __init__(self, folder: Path, *arguments: str, **environment: str) -> None:
+        self.folder = folder
+        self.output = folder / "stdout.jsonl"
+        with self.output.open("a") as file:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "daemon", "run", *arguments],
+                cwd=folder,
+                stdout=file,
+                stderr=subprocess.PIPE,
+                text=True,
+                env=os.environ | environment,
+            )
+
+    def events(self, name: str | None = None) -> list[dict[str, Any]]:
+        """What it has logged so far."""
+        found = [json.loads(line) for line in self.output.read_text().splitlines(keepends=True) if line[-1] == "\n"]
+        return [event for event in found if name in {None, event["event"]}]
+
+    def wait_for(self, name: str, count: int = 1) -> list[dict[str, Any]]:
+        """Wait until an event was logged so often."""
+        _wait(lambda: len(self.events(name)) >= count or self.process.poll() is not None)
+        assert len(self.events(name)) >= count, self.process.stderr and self.process.stderr.read()
+        return self.events(name)
+
+    def stop(self, signal_: signal.Signals = signal.SIGTERM) -> int:
+        """Ask it to end; the exit code."""
+        self.process.send_signal(signal_)
+        return self.process.wait(30)
+
+
+@pytest.fixture
+def daemon(line: Path) -> Iterator[Daemon]:
+    """A running daemon, watching."""
+    running = Daemon(line)
+    try:
+        running.wait_for("watching")
+        yield running
+    finally:
+        running.process.kill()
+        running.process.communicate()
+
+
+@pytest.fixture
+def images(trained: Path) -> dict[str, list[Path]]:
+    """Labelled images that the model can tell apart."""
+    return {label: sorted((trained / "dataset" / label).iterdir()) for label in ("io", "nio")}
+
+
+def _drop(source: Path, folder: Path, name: str) -> None:
+    inbox = folder / "data" / "inbox"
+    target = inbox / name
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source, target.with_name(target.name + ".part"))
+    target.with_name(target.name + ".part").rename(target)
+
+
+def _filed(folder: Path) -> list[str]:
+    data = folder / "data"
+    return sorted(str(path.relative_to(data)) for path in data.rglob("*") if path.is_file() and path.name[0] != ".")
+
+
+def test_every_image_ends_in_its_folder_with_sidecars_and_one_line(
+    daemon: Daemon, images: dict[str, list[Path]]
+) -> None:
+    """Images moved or copied in, also into sub-folders, are judged right and filed whole, each with one log line."""
+    for index in range(6):
+        _drop(images["io"][index], daemon.folder, f"lot{index % 2}/good{index}.png")
+        shutil.copyfile(images["nio"][index], daemon.folder / "data" / "inbox" / f"bad{index}.png")
+    decisions = daemon.wait_for("decision", 12)
+    right = [event for event in decisions if event["verdict"] == ("io" if "good" in event["file"] else "nio")]
+    assert len(right) >= 11
+    expected = []
+    for event in decisions:
+        place = f"{event['verdict']}/{event['filed_as']}"
+        expected += [place, f"{place}.cam.png", f"{place}.json"]
+        sidecar = json.loads((daemon.folder / "data" / f"{place}.json").read_text())
+        assert {key: event[key] for key in sidecar if key != "outcome"} == {
+            key: value for key, value in sidecar.items() if key != "outcome"
+        }
+        with Image.open(daemon.folder / "data" / f"{place}.cam.png") as picture:
+            picture.load()
+            assert max(picture.size) <= 512
+    assert _filed(daemon.folder) == sorted(expected)
+    assert len({event["decision_id"] for event in decisions}) == 12
+    assert daemon.stop() == 0
+    assert daemon.events("stopped")[0]["io"] + daemon.events("stopped")[0]["nio"] == 12
+    assert (daemon.folder / "logs" / "decisions.jsonl").read_text() == daemon.output.read_text()
+
+
+def test_once_empties_the_inbox_and_exits(line: Path, images: dict[str, list[Path]]) -> None:
+    """With --once the daemon takes what lay there before, waits for a file still being written, and exits 0."""
+    _drop(images["io"][0], line, "before.png")
+    data = images["nio"][0].read_bytes()
+    with (line / "data" / "inbox" / "slow.png").open("wb") as slow:
+        slow.write(data[:100])
+        slow.flush()
+        daemon = Daemon(line, "--once")
+        daemon.wait_for("decision")
+        time.sleep(0.5)
+        assert daemon.process.poll() is None
+        assert [event["file"] for event in daemon.events("decision")] == ["before.png"]
+        slow.write(data[100:])
+    assert daemon.process.wait(30) == 0, daemon.process.communicate()
+    daemon.process.communicate()
+    assert sorted(event["file"] for event in daemon.events("decision")) == ["before.png", "slow.png"]
+
+
+def test_bad_input_is_quarantined_and_the_line_goes_on(daemon: Daemon, images: dict[str, list[Path]]) -> None:
+    """Truncated, empty, foreign and absurd files end in quarantine with a reason, never in io; the next is judged."""
+    inbox = daemon.folder / "data" / "inbox"
+    whole = images["io"][0].read_bytes()
+    (inbox / "cut.png").write_bytes(whole[: len(whole) // 2])
+    (inbox / "text.png").write_text("hello")
+    (inbox / "empty.png").touch()
+    Image.new("1", (30_000, 30_000)).save(inbox / "huge.png")
+    daemon.wait_for("quarantine", 4)
+    _drop(images["io"][0], daemon.folder, "good.png")
+    daemon.wait_for("decision")
+    names = ["cut.png", "empty.png", "huge.png", "text.png"]
+    assert sorted(path.name for path in (daemon.folder / "data" / "quarantine").glob("*.png")) == names
+    for name in names:
+        reason = json.loads((daemon.folder / "data" / "quarantine" / f"{name}.error.json").read_text())["error"]
+        assert reason
+    assert list(inbox.iterdir()) == []
+    assert daemon.stop() == 0
+
+
+def test_a_slow_writer_is_never_judged_half_written(daemon: Daemon, images: dict[str, list[Path]]) -> None:
+    """A file that dribbles in, is closed and opened again by its writer, is judged once, whole."""
+    data = images["nio"][0].read_bytes()
+    path = daemon.folder / "data" / "inbox" / "slow.png"
+    path.touch()
+    for start in range(0, len(data), max(1, len(data) // 8)):
+        with path.open("ab") as file:
+            file.write(data[start : start + len(data) // 8])
+            file.flush()
+            time.sleep(0.1)
+    (event,) = daemon.wait_for("decision")
+    assert event["bytes"] == len(data)
+    assert not daemon.events("quarantine")
+    assert daemon.stop() == 0
+
+
+@pytest.mark.parametrize("signal_", [signal.SIGTERM, signal.SIGINT])
+def test_a_stop_under_load_loses_nothing(line: Path, images: dict[str, list[Path]], signal_: signal.Signals) -> None:
+    """Stopped in the middle of a backlog, the daemon exits 0; the rest is judged at the next start, each image once."""
+    for index in range(60):
+        _drop(images["io"][index], line, f"{index:03d}.png")
+    daemon = Daemon(line)
+    daemon.wait_for("decision", 3)
+    assert daemon.stop(signal_) == 0
+    daemon.process.communicate()
+    again = Daemon(line, "--once")
+    assert again.process.wait(60) == 0
+    again.process.communicate()
+    assert sorted(event["file"] for event in again.events("decision")) == [f"{index:03d}.png" for index in range(60)]
+
+
+def test_a_killed_daemon_loses_nothing(line: Path, images: dict[str, list[Path]]) -> None:
+    """After SIGKILL at any moment every image is whole in one place, and the next start files the rest."""
+    contents = {}
+    for index in range(40):
+        name = f"{index:03d}.png"
+        _drop(images["io"][index], line, name)
+        contents[name] = images["io"][index].read_bytes()
+    for _ in range(3):
+        daemon = Daemon(line)
+        count = len(daemon.events("decision"))
+        daemon.wait_for("decision", count + 2)
+        daemon.process.kill()
+        daemon.process.communicate()
+        found = [path for path in (line / "data").rglob("*.png") if path.name in contents]
+        assert sorted(path.name for path in found) == sorted(contents)
+        assert all(path.read_bytes() == contents[path.name] for path in found)
+    daemon = Daemon(line, "--once")
+    assert daemon.process.wait(60) == 0
+    daemon.process.communicate()
+    filed = [path.name for path in (line / "data").glob("*io/*.png") if path.name in contents]
+    assert sorted(filed) == sorted(contents)
+    decided: dict[str, set[str]] = {}
+    for event in daemon.events("decision"):
+        decided.setdefault(event["file"], set()).add(event["decision_id"])
+    assert all(len(ids) == 1 for ids in decided.values())
+    assert len(decided) == 40
+
+
+def test_an_image_that_kills_the_process_is_quarantined(line: Path, images: dict[str, list[Path]]) -> None:
+    """An image in hand while the process died max_attempts times is put away, and its neighbours are judged."""
+    work = line / "data" / "work" / "20260101T000000-poison"
+    work.mkdir(parents=True)
+    shutil.copyfile(images["io"][0], work / "poison.png")
+    (work / "claim.json").write_text(json.dumps({"source": "poison.png", "claimed": "", "attempts": 3}))
+    _drop(images["io"][1], line, "good.png")
+    daemon = Daemon(line, "--once")
+    assert daemon.process.wait(60) == 0
+    daemon.process.communicate()
+    assert [event["file"] for event in daemon.events("quarantine")] == ["poison.png"]
+    assert [event["file"] for event in daemon.events("decision")] == ["good.png"]
+
+
+def test_a_new_model_is_picked_up_and_a_bad_one_refused(daemon: Daemon, images: dict[str, list[Path]]) -> None:
+    """A switched `current` is used from the next image on; a damaged one is refused, logged, and the old one stays."""
+    models = daemon.folder / "models"
+    old = (models / "current").resolve()
+    bad = models / "bad"
+    shutil.copytree(old, bad)
+    (bad / "weights.safetensors").write_bytes(b"rubbish")
+    link = models / "next"
+    link.symlink_to("bad")
+    link.replace(models / "current")
+    (refused,) = daemon.wait_for("model_refused")
+    assert "weights.safetensors" in refused["error"]
+    _drop(images["io"][0], daemon.folder, "one.png")
+    (first,) = daemon.wait_for("decision")
+    assert first["model"] == refused["kept"]
+    link.symlink_to(old.name)
+    link.replace(models / "current")
+    daemon.wait_for("model_loaded", 2)
+    assert daemon.stop() == 0
+
+
+def test_without_a_model_nothing_is_touched(line: Path, images: dict[str, list[Path]]) -> None:
+    """Without a model the daemon says so, keeps watching and leaves the inbox alone; it starts when one arrives."""
+    (line / "models").rename(line / "elsewhere")
+    _drop(images["io"][0], line, "one.png")
+    daemon = Daemon(line)
+    try:
+        daemon.wait_for("no_model")
+        daemon.wait_for("watching")
+        time.sleep(0.6)
+        assert _filed(line) == ["inbox/one.png"]
+        (line / "models").rmdir()
+        (line / "elsewhere").rename(line / "models")
+        daemon.wait_for("decision")
+        assert daemon.stop() == 0
+    finally:
+        daemon.process.kill()
+        daemon.process.communicate()
+
+
+def test_once_without_a_model_fails_in_one_line(line: Path) -> None:
+    """There is nothing to judge with: exit 1, and what to do about it."""
+    shutil.rmtree(line / "models")
+    daemon = Daemon(line, "--once")
+    _, errors = daemon.process.communicate(timeout=60)
+    assert daemon.process.returncode == 1
+    assert "solderwatch-train" in errors
+    assert "Traceback" not in errors
+
+
+def test_hangup_reads_the_configuration_again(daemon: Daemon, images: dict[str, list[Path]]) -> None:
+    """SIGHUP takes a right configuration and refuses a wrong one, without a restart."""
+    config = daemon.folder / "config.yaml"
+    good = config.read_text()
+    config.write_text("inbox: {scan: 1}\n")
+    daemon.process.send_signal(signal.SIGHUP)
+    (refused,) = daemon.wait_for("reload_refused")
+    assert "scan" in refused["error"]
+    config.write_text(good + "cam: {method: GradCAM}\n")
+    daemon.process.send_signal(signal.SIGHUP)
+    daemon.wait_for("reloaded")
+    _drop(images["nio"][0], daemon.folder, "one.png")
+    (event,) = daemon.wait_for("decision")
+    assert event["cam"]["method"] == "GradCAM"
+    assert daemon.stop() == 0
+
+
+def test_a_second_daemon_is_refused(daemon: Daemon) -> None:
+    """One daemon per work folder: the second says so in one line and exits 2."""
+    second = Daemon(daemon.folder)
+    _, errors = second.process.communicate(timeout=60)
+    assert second.process.returncode == 2
+    assert "another solderwatch" in errors
+
+
+def test_status_tells_what_the_daemon_does(daemon: Daemon, images: dict[str, list[Path]]) -> None:
+    """Alive, model, counts, last verdict; and not alive once it has stopped or was killed."""
+    settings = load(daemon.folder / "config.yaml")
+    _drop(images["io"][0], daemon.folder, "one.png")
+    (event,) = daemon.wait_for("decision")
+    _wait(lambda: bool(read_status(settings).daemon.get("last")))
+    status = read_status(settings)
+    assert status.alive
+    assert status.counts[event["verdict"]] == 1
+    assert status.daemon["model"] == event["model"]
+    assert status.daemon["last"]["file"] == "one.png"
+    assert status.daemon["pid"] == daemon.process.pid
+    daemon.process.kill()
+    daemon.process.wait()
+    assert not read_status(settings).alive
+    done = subprocess.run(
+        [sys.executable, "-m", "daemon", "status", "--json"],
+        cwd=daemon.folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert json.loads(done.stdout)["counts"][event["verdict"]] == 1
+
+
+def test_systemd_hears_that_it_is_ready_alive_and_stopping(line: Path, tmp_path: Path) -> None:
+    """READY once the model is loaded, WATCHDOG while the loop is alive, RELOADING with its time, STOPPING."""
+    address = tmp_path / "notify"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
+        channel.bind(str(address))
+        channel.settimeout(60)
+        daemon = Daemon(line, NOTIFY_SOCKET=str(address))
+        heard: list[str] = []
+
+        def listen(until: str) -> None:
+            while not heard or until not in heard[-1]:
+                heard.append(channel.recv(4096).decode())
+
+        try:
+            listen("READY=1")
+            assert daemon.events("model_loaded")
+            listen("WATCHDOG=1")
+            daemon.process.send_signal(signal.SIGHUP)
+            listen("RELOADING=1\nMONOTONIC_USEC=")
+            listen("READY=1")
+            daemon.process.send_signal(signal.SIGTERM)
+            listen("STOPPING=1")
+            assert daemon.process.wait(30) == 0
+        finally:
+            daemon.process.kill()
+            daemon.process.communicate()
+
+
+def test_a_closed_standard_output_costs_no_verdict(line: Path, images: dict[str, list[Path]]) -> None:
+    """The reader of the pipe is gone: the image is judged all the same, and the file has its line."""
+    _drop(images["io"][0], line, "one.png")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "daemon", "run", "--once"], cwd=line, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert process.stdout
+    process.stdout.close()
+    assert process.wait(60) == 0
+    assert process.stderr
+    assert b"Traceback" not in process.stderr.read()
+    process.stderr.close()
+    lines = (line / "logs" / "decisions.jsonl").read_text().splitlines()
+    assert [json.loads(text)["file"] for text in lines if json.loads(text)["event"] == "decision"] == ["one.png"]
+
+
+def test_check_names_each_problem_and_its_mend(line: Path) -> None:
+    """`check` exits 0 when all is well; else 1 with one line per problem."""
+
+    def check() -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "daemon", "check"], cwd=line, capture_output=True, text=True, check=False
+        )
+
+    done = check()
+    assert done.returncode == 0, done.stdout
+    assert "self-test" in done.stdout
+    with contextlib.suppress(FileNotFoundError):
+        shutil.rmtree(line / "models")
+    (line / "data" / "nio").rmdir()
+    (line / "data" / "nio").write_text("a file, not a folder")
+    done = check()
+    assert done.returncode == 1
+    assert "paths.nio" in done.stdout
+    assert "solderwatch-train" in done.stdout
+    assert "Traceback" not in done.stderr
+
+
+def test_real_formats_are_judged(daemon: Daemon, real_data: Path) -> None:
+    """A 16-bit PNG, a 16-bit TIFF and a JPEG 2000 DICOM from real machines get a verdict at full bit depth."""
+    for path in sorted((real_data / "formats").iterdir()):
+        shutil.copyfile(path, daemon.folder / "data" / "inbox" / path.name)
+    events = daemon.wait_for("decision", 3)
+    assert {(event["format"], event["bits"]) for event in events} == {("PNG", 16), ("TIFF", 16), ("DICOM", 10)}
+    assert daemon.stop() == 0
+
+
+def test_a_sixteen_bit_image_keeps_its_depth(daemon: Daemon) -> None:
+    """A faint 16-bit image is not judged as if it were black: its map's background shows what is in it."""
+    ramp = np.linspace(0, 900, 64 * 64).astype(np.uint16).reshape(64, 64)
+    Image.fromarray(ramp).save(daemon.folder / "data" / "inbox" / "faint.png")
+    (event,) = daemon.wait_for("decision")
+    place = daemon.folder / "data" / event["verdict"] / "faint.png"
+    with Image.open(f"{place}.cam.png") as picture:
+        grey = np.asarray(picture.convert("L"))[60:]
+    assert np.ptp(grey) > 150
+    assert daemon.stop() == 0
