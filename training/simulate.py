@@ -1,6 +1,7 @@
 """Fills a folder with labelled pseudo X-ray images of solder joints: for the demo, tests and trials.
 
-The physics of one image is in `phantom.py`; this module plans which image shows what, and writes files.
+The physics of one image is in `exposure.py` and what it imports; this module plans which image shows what, and
+writes files.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from PIL import Image
 from tqdm import tqdm
 
 from inspection.errors import ConfigError, SolderwatchError
-from training.phantom import DEFECTS, SimulatedImage, simulate_image
+from training.defects import DEFECTS
+from training.exposure import SimulatedImage, simulate_image
 
 __all__ = ["DEFECTS", "SimulatedImage", "Simulation", "main", "simulate", "simulate_image"]
 
@@ -52,6 +54,7 @@ def simulate(
     bits: int = 8,
     size: int | None = None,
     defects: Sequence[str] = DEFECTS,
+    least_severity: float = 0.0,
     progress: bool = False,
 ) -> Simulation:
     """Write `out/io/*.png`, `out/nio/*.png`, `out/masks/*.png` (one per nio image) and `out/labels.csv`.
@@ -67,6 +70,7 @@ def simulate(
         bits: 8 or 16 per pixel.
         size: side in pixels of square images; None varies size and aspect.
         defects: some of `DEFECTS`.
+        least_severity: 0 to 1; no nio image is less severe than that, and 0 lets in the hardest ones.
         progress: show a bar on stderr if that is a terminal.
 
     Returns:
@@ -76,12 +80,13 @@ def simulate(
         ConfigError: an argument is wrong, or `out` holds something that this would mix with or replace.
         OSError: a file cannot be written.
     """
-    _check(io=io, nio=nio, seed=seed, bits=bits, size=size, defects=defects)
+    _check(io=io, nio=nio, seed=seed, bits=bits, size=size, defects=defects, least_severity=least_severity)
     _claim(out)
     rows = []
     plan = _plan(io, nio, seed, defects)
     for index, defect in enumerate(tqdm(plan, unit="image", disable=None if progress else True)):
-        image = simulate_image(np.random.default_rng([seed, index]), defect, bits=bits, size=size)
+        rng = np.random.default_rng([seed, index])
+        image = simulate_image(rng, defect, bits=bits, size=size, least_severity=least_severity)
         rows.append(_write(out, image, seed=seed, index=index))
     labels = out / "labels.csv"
     with labels.open("w", newline="", encoding="utf-8") as stream:
@@ -91,7 +96,9 @@ def simulate(
     return Simulation(io=io, nio=nio, labels=labels)
 
 
-def _check(*, io: int, nio: int, seed: int, bits: int, size: int | None, defects: Sequence[str]) -> None:
+def _check(
+    *, io: int, nio: int, seed: int, bits: int, size: int | None, defects: Sequence[str], least_severity: float
+) -> None:
     for name, value in (("io", io), ("nio", nio), ("seed", seed)):
         if value < 0:
             raise ConfigError(f"--{name} must be 0 or more, not {value}")
@@ -101,6 +108,8 @@ def _check(*, io: int, nio: int, seed: int, bits: int, size: int | None, defects
         raise ConfigError(f"--bits must be 8 or 16, not {bits}")
     if size is not None and not SIZE_PX[0] <= size <= SIZE_PX[1]:
         raise ConfigError(f"--size must lie in {SIZE_PX[0]}..{SIZE_PX[1]} pixels, not {size}")
+    if not 0.0 <= least_severity <= 1.0:
+        raise ConfigError(f"--least-severity must lie in 0..1, not {least_severity}")
     if not defects:
         raise ConfigError(f"--defects is empty; there are: {', '.join(DEFECTS)}")
     for defect in defects:
@@ -176,6 +185,13 @@ def _parser() -> argparse.ArgumentParser:
         default=",".join(DEFECTS),
         help=f"which defects, in equal shares, with commas between (default: all): {', '.join(DEFECTS)}",
     )
+    parser.add_argument(
+        "--least-severity",
+        metavar="S",
+        type=float,
+        default=0.0,
+        help="no defective image is less severe than this: 0 (default; some are hard to see) to 1 (all obvious)",
+    )
     return parser
 
 
@@ -193,6 +209,7 @@ def main(argv: list[str] | None = None) -> int:
             bits=args.bits,
             size=args.size,
             defects=defects,
+            least_severity=args.least_severity,
             progress=True,
         )
     except SolderwatchError as error:

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from inspection.errors import ConfigError
-from training.phantom import HARMLESS_VOID_AREA, _draw_scene, _Solid, _View
+from training.phantom import HARMLESS_VOID_AREA, draw_scene
+from training.rays import Solid, View
 from training.simulate import COLUMNS, DEFECTS, SimulatedImage, main, simulate, simulate_image
 
 SIDE = 96
@@ -48,15 +49,15 @@ class TestPhysics:
         """The paths through a sphere add up to its volume, seen straight or at an angle."""
         axis = np.linspace(-0.5, 0.5, 401)
         u_hw, v_hw = np.meshgrid(axis, axis)
-        view = _View(u_hw, v_hw, pixel=1 / 400, slope=slope)
-        path_hw = _Solid(0.02, 0.01, 0.1, radius=0.25, semi_height=0.25).path(view)
+        view = View(u_hw, v_hw, pixel=1 / 400, slope=slope)
+        path_hw = Solid(0.02, 0.01, 0.1, radius=0.25, semi_height=0.25).path(view)
         volume = path_hw.sum() / 400**2 / view.stretch
         assert volume == pytest.approx(4 / 3 * np.pi * 0.25**3, rel=1e-3)
 
     def test_harmless_voids_stay_under_the_limit(self) -> None:
         """In a good joint, all voids together take at most the accepted share of the ball's area."""
         for seed in range(100):
-            scene = _draw_scene(np.random.default_rng(seed), SIDE)
+            scene = draw_scene(np.random.default_rng(seed), SIDE)
             area = sum(void.radius**2 for void in scene.voids) / scene.ball.radius**2
             assert area <= HARMLESS_VOID_AREA + 1e-9
 
@@ -159,9 +160,22 @@ class TestSimulateImage:
         assert np.mean(drawn > 0.35) > 0.75
         assert drawn.min() < 0.3
 
-    @pytest.mark.parametrize(("defect", "options"), [("viod", {}), (None, {"bits": 12}), ("void", {"severity": 1.5})])
+    def test_least_severity_lifts_the_drawn_ones(self) -> None:
+        """The drawn severity u becomes S + (1 - S) u, so that the order stays; a severity that is given stays, too."""
+        for seed in range(20):
+            rng, lifted_rng = np.random.default_rng(seed), np.random.default_rng(seed)
+            drawn = simulate_image(rng, "missing", size=48).severity
+            lifted = simulate_image(lifted_rng, "missing", size=48, least_severity=0.6).severity
+            assert lifted == pytest.approx(0.6 + 0.4 * drawn)
+        given = simulate_image(np.random.default_rng(0), "missing", size=48, severity=0.1, least_severity=0.6)
+        assert given.severity == 0.1
+
+    @pytest.mark.parametrize(
+        ("defect", "options"),
+        [("viod", {}), (None, {"bits": 12}), ("void", {"severity": 1.5}), ("void", {"least_severity": -0.1})],
+    )
     def test_nonsense_is_refused(self, defect: str | None, options: dict[str, float]) -> None:
-        """An unknown defect, bit depth or severity is a ConfigError."""
+        """An unknown defect or bit depth, or a severity out of range, is a ConfigError."""
         with pytest.raises(ConfigError):
             simulate_image(np.random.default_rng(0), defect, **options)  # type: ignore[arg-type]
 
@@ -229,6 +243,25 @@ class TestFolder:
         simulate(tmp_path, io=0, nio=6, seed=1, size=32, defects=["void", "bridge"])
         assert sorted(row["defect"] for row in table(tmp_path)) == ["bridge"] * 3 + ["void"] * 3
 
+    def test_no_nio_is_below_the_least_severity(self, tmp_path: Path) -> None:
+        """Every nio image is at least that severe; io images stay as they are, byte for byte."""
+        simulate(tmp_path / "all", io=6, nio=24, seed=1, size=32)
+        simulate(tmp_path / "clear", io=6, nio=24, seed=1, size=32, least_severity=0.75)
+        severities = {
+            name: [float(row["severity"]) for row in table(tmp_path / name) if row["label"] == "nio"]
+            for name in ("all", "clear")
+        }
+        assert min(severities["all"]) < 0.75 <= min(severities["clear"])
+        assert max(severities["clear"]) <= 1.0
+        assert files(tmp_path / "all" / "io") == files(tmp_path / "clear" / "io")
+
+    def test_least_severity_zero_changes_nothing(self, tmp_path: Path) -> None:
+        """0 is the same as leaving it out, byte for byte."""
+        common = ["--io", "2", "--nio", "6", "--seed", "3", "--size", "32"]
+        assert main([str(tmp_path / "without"), *common]) == 0
+        assert main([str(tmp_path / "zero"), *common, "--least-severity", "0"]) == 0
+        assert files(tmp_path / "without") == files(tmp_path / "zero")
+
     @pytest.mark.parametrize("taken", ["io/a.png", "nio/a.png", "masks/a.png", "labels.csv"])
     def test_a_used_folder_is_left_alone(self, tmp_path: Path, taken: str) -> None:
         """What is there already is neither mixed with nor replaced."""
@@ -259,6 +292,9 @@ class TestCommand:
             (["--io", "1", "--nio", "1", "--defects", "xyz"], "there are: void, bridge"),
             (["--io", "1", "--nio", "1", "--defects", ","], "--defects is empty"),
             (["--io", "1", "--nio", "1", "--size", "5"], "--size must lie in"),
+            (["--io", "1", "--nio", "1", "--least-severity", "1.5"], "--least-severity must lie in 0..1, not 1.5"),
+            (["--io", "1", "--nio", "1", "--least-severity=-0.1"], "--least-severity must lie in 0..1, not -0.1"),
+            (["--io", "1", "--nio", "1", "--least-severity", "nan"], "--least-severity must lie in 0..1, not nan"),
         ],
     )
     def test_wrong_command_lines_get_one_clear_line(
