@@ -6,6 +6,7 @@ Formats are told by content, never by name. Whatever cannot be decoded whole is 
 from __future__ import annotations
 
 import io
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +28,13 @@ Image.MAX_IMAGE_PIXELS = None
 _FORMATS = ("PNG", "TIFF", "BMP", "JPEG")
 _END_MARK = {"PNG": b"IEND\xaeB`\x82", "JPEG": b"\xff\xd9"}
 _TAIL = 4096
-_TIFF_BITS, _TIFF_PHOTOMETRIC, _TIFF_MIN, _TIFF_MAX = 258, 262, 280, 281
+_TIFF_BITS, _TIFF_PHOTOMETRIC, _TIFF_STRIPS, _TIFF_ROWS_PER_STRIP = 258, 262, 273, 278
+# SMinSampleValue and SMaxSampleValue declare a range; the older 280 and 281 only tell what occurs in this image.
+_TIFF_SAMPLE_FORMAT, _TIFF_MIN, _TIFF_MAX = 339, 340, 341
+_SIGNED = 2
+
+# What Pillow finds odd and reads all the same is no line of ours on standard error.
+warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 @dataclass(frozen=True)
@@ -75,11 +82,13 @@ def _decode_with_pillow(data: bytes, max_pixels: int) -> GreyImage:
         image = Image.open(io.BytesIO(data), formats=_FORMATS)
     except UnidentifiedImageError:
         raise ImageError("not a PNG, TIFF, BMP, JPEG or DICOM image") from None
-    kind = str(image.format)
+    kind = {"MPO": "JPEG"}.get(str(image.format), str(image.format))
     _check_size(image.width, image.height, max_pixels)
     # A decoder may be content when all pixels are there and the rest is not; a writer may not be done then.
     if kind in _END_MARK and _END_MARK[kind] not in data[-_TAIL:]:
         raise ImageError(f"cut short: the {kind} end mark is missing")
+    if kind == "TIFF":
+        _check_strips(image)
     notes = []
     if (pages := getattr(image, "n_frames", 1)) > 1:
         notes.append(f"{pages} pages; only the first one was looked at")
@@ -95,43 +104,56 @@ def _check_size(width: int, height: int, max_pixels: int) -> None:
         raise ImageError(f"{width} x {height} pixels are too few to show a joint ({MIN_SIDE} a side at least)")
 
 
+def _check_strips(image: Image.Image) -> None:
+    """Pillow shows rows for which a TIFF holds no strip as black."""
+    tags: Any = getattr(image, "tag_v2", {})
+    strips, rows = tags.get(_TIFF_STRIPS), tags.get(_TIFF_ROWS_PER_STRIP)
+    if strips and rows and len(strips) * rows < image.height:
+        raise ImageError(f"cut short: {len(strips)} strips of {rows} rows are not {image.height} rows")
+
+
 def _grey(image: Image.Image) -> tuple[NDArray[np.float32], int]:
     """Grey levels in 0..1 and the bits per pixel of a loaded Pillow image."""
     if image.mode not in {"I", "F"} and not image.mode.startswith("I;16"):
-        eight = np.asarray(image.convert("L"))
+        # A palette with transparency is grey only by way of its colours.
+        coloured = image.convert("RGBA") if "transparency" in image.info else image
+        eight = np.asarray(coloured.convert("L"))
         return eight.astype(np.float32) / np.float32(255), 1 if image.mode == "1" else 8
     tags: Any = getattr(image, "tag_v2", {})
     raw = np.asarray(image)
-    bits = 16 if image.mode.startswith("I;16") else 32
-    declared = tags.get(_TIFF_BITS)
-    if declared:
-        bits = int(declared[0] if isinstance(declared, tuple) else declared)
-    if image.mode == "I" and not tags:
-        bits = 16  # a PNG; Pillow widens some 16-bit ones
-    low, high = _declared_range(tags)
+    # A PNG says nothing; Pillow widens some of its 16 bits.
+    bits = int(_first(tags, _TIFF_BITS, 16))
     if image.mode == "F":
-        if high <= low:
-            low, high = 0.0, 1.0
-        if not np.isfinite(raw).all() or raw.min() < low or raw.max() > high:
-            raise ImageError("floating-point grey levels outside 0..1 and of the range that the file declares")
-    elif high <= low or raw.max() > high or raw.min() < low:
-        low, high = 0.0, float(2**bits - 1)
-    # 32-bit integers lose their last bits in a float32 quotient of float32; the detour is only theirs.
+        return _scale_floats(raw, tags), bits
+    low, high = 0.0, float(2**bits - 1)
+    if _first(tags, _TIFF_SAMPLE_FORMAT, 1) == _SIGNED:
+        low, high = -float(2 ** (bits - 1)), float(2 ** (bits - 1) - 1)
+    elif bits == 32:
+        raw = raw.view(np.uint32)  # Pillow knows signed ones only
+    declared_low, declared_high = _first(tags, _TIFF_MIN, 0), _first(tags, _TIFF_MAX, 0)
+    if declared_low < declared_high and declared_low <= raw.min() and raw.max() <= declared_high:
+        low, high = declared_low, declared_high
+    # 32-bit integers lose their last bits in float32; the detour is only theirs.
     scaled: NDArray[Any] = raw.astype(np.float64 if bits > 16 else np.float32)
     scaled = (scaled - low) / (high - low)
-    if tags.get(_TIFF_PHOTOMETRIC) == 0:
+    if _first(tags, _TIFF_PHOTOMETRIC, 1) == 0:
         scaled = 1 - scaled
-    return np.clip(scaled, 0, 1).astype(np.float32), bits
+    return scaled.astype(np.float32), bits
 
 
-def _declared_range(tags: Any) -> tuple[float, float]:
-    """The smallest and largest grey level that a TIFF declares; (0, 0) where it does not."""
+def _scale_floats(raw: NDArray[Any], tags: Any) -> NDArray[np.float32]:
+    low, high = _first(tags, _TIFF_MIN, 0), _first(tags, _TIFF_MAX, 0)
+    if high <= low:
+        low, high = 0.0, 1.0
+    if not np.isfinite(raw).all() or raw.min() < low or raw.max() > high:
+        raise ImageError("floating-point grey levels outside 0..1 and of the range that the file declares")
+    return ((raw - low) / (high - low)).astype(np.float32)
 
-    def first(tag: int) -> float:
-        value = tags.get(tag, 0)
-        return float(value[0] if isinstance(value, tuple) else value)
 
-    return first(_TIFF_MIN), first(_TIFF_MAX)
+def _first(tags: Any, tag: int, default: float) -> float:
+    """A TIFF tag's value, or the first of them."""
+    value = tags.get(tag, default)
+    return float(value[0] if isinstance(value, tuple) else value)
 
 
 def _decode_dicom(data: bytes, max_pixels: int) -> GreyImage:

@@ -73,7 +73,7 @@ class ModelCard(_Part):
     model_id: str = ""
     created: str
     architecture: Architecture
-    dropout: float
+    dropout: Annotated[float, Field(ge=0, lt=1)]
     preprocessing: PreprocessingCard
     classes: tuple[Literal["io"], Literal["nio"]] = Field(default=("io", "nio"), strict=False)
     threshold: Annotated[float, Field(ge=0, le=1)]
@@ -141,14 +141,32 @@ def save(
     building = models / f".building-{os.getpid()}"
     shutil.rmtree(building, ignore_errors=True)
     (building / _GOLDEN).mkdir(parents=True)
+    try:
+        card = _write(building, network, card, golden)
+        folder = models / f"{card.created.replace('-', '').replace(':', '')}-{card.model_id}"
+        if not folder.exists():  # else: the same content in the same second
+            building.rename(folder)
+            _sync(models)
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+    return folder
+
+
+def _write(
+    folder: Path,
+    network: SupervisedAutoencoder,
+    card: ModelCard,
+    golden: Sequence[tuple[NDArray[np.float32], Label]],
+) -> ModelCard:
+    """Fill a model folder, durably; returns the completed card."""
     network = network.to("cpu").to(memory_format=torch.contiguous_format).eval()
     weights = safetensors.torch.save(network.state_dict())
-    (building / _WEIGHTS).write_bytes(weights)
+    (folder / _WEIGHTS).write_bytes(weights)
     samples = []
     scorer = Model(card, network, torch.device("cpu"))
     for index, (pixels, label) in enumerate(golden):
         name = f"{index:02d}_{label}.png"
-        path = building / _GOLDEN / name
+        path = folder / _GOLDEN / name
         Image.fromarray(np.round(pixels * 65535).astype(np.uint16)).save(path)
         data = path.read_bytes()
         logits = scorer.logits([decode(data, max_pixels=_GOLDEN_MAX_PIXELS).pixels])[0]
@@ -156,13 +174,10 @@ def save(
     card = card.model_copy(update={"weights_sha256": _sha256(weights), "golden": samples})
     card = card.model_copy(update={"model_id": card.content_id()})
     text = json.dumps(card.model_dump(mode="json"), indent=2, allow_nan=False)
-    (building / _CARD).write_text(text + "\n", encoding="utf-8")
-    for path in (*building.rglob("*"), building):
+    (folder / _CARD).write_text(text + "\n", encoding="utf-8")
+    for path in (*folder.rglob("*"), folder):
         _sync(path)
-    folder = models / f"{card.created.replace('-', '').replace(':', '')}-{card.model_id}"
-    building.rename(folder)
-    _sync(models)
-    return folder
+    return card
 
 
 def now() -> str:
@@ -210,8 +225,8 @@ def read_card(folder: Path) -> ModelCard:
     if len(text) > _MAX_CARD_BYTES:
         raise ModelError(f"{path}: {len(text)} bytes are no model card")
     try:
-        content = json.loads(text)
-    except ValueError:
+        content = json.loads(text, parse_constant=_no_number)
+    except (ValueError, RecursionError):
         raise ModelError(f"{path}: damaged: not JSON; copy the folder anew") from None
     if not isinstance(content, dict) or content.get("format") != "solderwatch-model":
         raise ModelError(f"{path}: not a Solderwatch model")
@@ -224,9 +239,17 @@ def read_card(folder: Path) -> ModelCard:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
         raise ModelError(f"{path}: {key}: {first['msg']}") from None
+    except RecursionError:
+        raise ModelError(f"{path}: damaged: nested too deeply; copy the folder anew") from None
     if card.model_id != card.content_id():
         raise ModelError(f"{path}: damaged or edited: its content is not that of model {card.model_id}")
+    if not card.golden:
+        raise ModelError(f"{path}: no golden samples, so nothing proves that it scores here as it should; train anew")
     return card
+
+
+def _no_number(name: str) -> float:
+    raise ValueError(f"{name} is no number")
 
 
 def _self_test(model: Model, folder: Path) -> None:

@@ -5,6 +5,7 @@ Importing this costs no torch, so a wrong configuration is answered at once.
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Annotated, Literal
@@ -26,7 +27,16 @@ CamMethod = Literal[
 
 def _resolve(path: Path, info: ValidationInfo) -> Path:
     base: Path = (info.context or {}).get("base", Path.cwd())
-    return base / path.expanduser()
+    try:
+        return Path(os.path.normpath(base / path.expanduser()))
+    except RuntimeError as error:
+        raise ValueError(f"{error}: write the whole path") from None
+
+
+def _file_name(path: Path) -> Path:
+    if path.name in {"", ".."}:
+        raise ValueError("names no file; for no log file write null")
+    return path
 
 
 def _suffix(value: str) -> str:
@@ -57,6 +67,7 @@ def _number_like(value: object) -> object:
 
 
 ConfigPath = Annotated[Path, Field(strict=False), AfterValidator(_resolve)]
+LogPath = Annotated[Path, Field(strict=False), AfterValidator(_file_name), AfterValidator(_resolve)]
 Device = Annotated[str, AfterValidator(_device)]
 Suffix = Annotated[str, AfterValidator(_suffix)]
 Regex = Annotated[str, AfterValidator(_regex)]
@@ -68,7 +79,7 @@ Rate = Annotated[float, BeforeValidator(_number_like)]
 class Section(BaseModel):
     """Refuses unknown keys and silent conversions."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, validate_default=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, validate_default=True, allow_inf_nan=False)
 
 
 class Paths(Section):
@@ -89,7 +100,7 @@ class Paths(Section):
 
     @model_validator(mode="after")
     def _apart(self) -> Paths:
-        folders = [(name, Path(path).absolute()) for name, path in self]
+        folders = [(name, Path(path).resolve()) for name, path in self]
         for name, path in folders:
             for other, other_path in folders:
                 if name < other and path == other_path:
@@ -111,6 +122,12 @@ class InboxSettings(Section):
     done_marker: Suffix | None = None
     max_file_mb: Annotated[int, Field(gt=0)] = 512
     max_pixels: Annotated[int, Field(gt=0)] = 100_000_000
+
+    @model_validator(mode="after")
+    def _marker_is_no_image(self) -> InboxSettings:
+        if self.done_marker in self.suffixes:
+            raise ValueError(f"done_marker {self.done_marker} is one of the suffixes: choose another, such as .done")
+        return self
 
 
 class JudgeSettings(Section):
@@ -142,7 +159,7 @@ class CamSettings(Section):
 class LogSettings(Section):
     """Where the log lines go."""
 
-    file: ConfigPath | None = Path("logs/decisions.jsonl")
+    file: LogPath | None = Path("logs/decisions.jsonl")
     format: Literal["auto", "json", "console"] = "auto"
 
 
@@ -165,6 +182,7 @@ class TrainingSettings(Section):
     validation_share: Share = 0.2
     max_unreadable: Annotated[int, Field(ge=0)] = 10
     required_recall: Annotated[float, Field(gt=0, le=1)] = 0.99
+    max_threshold: Annotated[float, Field(gt=0, le=1)] = 0.5
     augment_io: bool = True
     vertical_flip: Probability = 0.6
     batch_size: Annotated[int, Field(ge=2)] = 128
@@ -195,3 +213,13 @@ class Settings(Section):
         """A section may be left out, or have all its keys commented out, which YAML reads as null."""
         sections = [name for name in cls.model_fields if name != "device"]
         return content | {name: {} for name in sections if content.get(name) is None}
+
+    @model_validator(mode="after")
+    def _log_is_apart(self) -> Settings:
+        if self.logs.file:
+            for name, path in self.paths:
+                if self.logs.file.resolve().is_relative_to(Path(path).resolve()):
+                    raise ValueError(
+                        f"logs.file ({self.logs.file}) lies in paths.{name}: put it into a folder of its own"
+                    )
+        return self

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -66,6 +65,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("trained")
     (folder / "config.yaml").write_text(TRAINING_CONFIG, encoding="utf-8")
     write_discs(folder / "dataset", io=60, nio=40)
+    torch.set_num_threads(1)
     refresh(load(folder / "config.yaml"))
     return folder
 
@@ -101,8 +101,8 @@ def untrained_model(tmp_path: Path) -> Path:
 
 @pytest.fixture(autouse=True)
 def _quiet_threads() -> None:
-    """Two cores are shared by everything that a test starts."""
-    torch.set_num_threads(min(2, os.cpu_count() or 1))
+    """Small batches gain nothing from threads, and on a busy machine threads that wait for each other cost a lot."""
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
@@ -115,3 +115,12 @@ def write_labelled() -> Callable[..., None]:
 def draw_disc() -> Callable[..., NDArray[np.uint8]]:
     """`disc`, for test modules: one grey disc, with a void or without."""
     return disc
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """For networks so small that threads only wait for each other; on busy cores that costs a hundred times more."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

@@ -21,7 +21,7 @@ from inspection.inspector import Inspector
 from inspection.model import Model, ModelCard, PreprocessingCard, library_versions, load, now, save
 from inspection.network import SupervisedAutoencoder
 from inspection.verdict import LABELS, Label
-from settings.schema import Settings
+from settings.schema import Settings, TrainingSettings
 from training.certify import choose_threshold
 from training.dataset import Dataset, LabelledImage, Part, read, split, stack
 from training.evaluate import Evaluation, evaluate, probabilities, table
@@ -68,7 +68,7 @@ def refresh(settings: Settings) -> Path:
         print(f"  {len(history.validation_loss)} epochs; best validation loss in epoch {history.best + 1}")
 
     _say(f"threshold: recall on nio at least {settings.training.required_recall:.1%} in validation")
-    model, validation = _with_threshold(model, parts["validation"], settings.training.required_recall)
+    model, validation = _with_threshold(model, parts["validation"], settings.training)
     print(f"  {model.card.threshold:.6g}")
 
     _say("test: images that neither weights nor threshold were chosen on")
@@ -144,10 +144,12 @@ def _fit(parts: dict[Part, list[LabelledImage]], settings: Settings, device: tor
     return model, history
 
 
-def _with_threshold(model: Model, validation: list[LabelledImage], required_recall: float) -> tuple[Model, Evaluation]:
+def _with_threshold(
+    model: Model, validation: list[LabelledImage], options: TrainingSettings
+) -> tuple[Model, Evaluation]:
     found = probabilities(model, stack(validation)[0])
     nio = [score for score, image in zip(found, validation, strict=True) if image.label == "nio"]
-    threshold = choose_threshold(nio, required_recall)
+    threshold = min(choose_threshold(nio, options.required_recall), options.max_threshold)
     card = model.card.model_copy(update={"threshold": threshold})
     labels = [image.label for image in validation]
     return Model(card, model.network, model.device), evaluate(labels, found, threshold)

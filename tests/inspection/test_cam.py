@@ -1,0 +1,199 @@
+"""What the maps promise: finite, repeatable, exact where they can be, and in the right place."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from inspection.cam import METHODS, MapMaker
+from inspection.image import decode
+from inspection.inspector import Inspector
+from inspection.model import load
+from inspection.network import Architecture, SupervisedAutoencoder
+
+CPU = torch.device("cpu")
+ARCHITECTURES: tuple[Architecture, ...] = ("residual", "plain")
+COMBINATIONS = [
+    pytest.param(
+        architecture, method, only_last_conv, id=f"{architecture}-{method}-{'last' if only_last_conv else 'all'}"
+    )
+    for architecture in ARCHITECTURES
+    for method in METHODS
+    for only_last_conv in (True, False)
+    if (method, only_last_conv) not in {("CAM", False), ("RefineCAM", True)}
+]
+every_map = pytest.mark.parametrize(("architecture", "method", "only_last_conv"), COMBINATIONS)
+IMAGES = torch.randn(3, 1, 64, 64, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.fixture(autouse=True)
+def _one_thread(_quiet_threads: None) -> None:
+    """Images this small are fastest on one thread, however busy the machine is."""
+    torch.set_num_threads(1)
+
+
+def untrained(architecture: Architecture) -> SupervisedAutoencoder:
+    """Random weights, frozen, as a loaded model has them."""
+    torch.manual_seed(0)
+    return SupervisedAutoencoder(architecture).eval().requires_grad_(requires_grad=False)
+
+
+def brightness_detector(architecture: Architecture, weight: float = 1.0) -> SupervisedAutoencoder:
+    """A network whose one live channel carries the image's brightness, which speaks for nio with `weight`."""
+    network = untrained(architecture)
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            nn.init.zeros_(module.weight)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+    for name, module in network.encoder.named_modules():
+        if isinstance(module, nn.Conv2d) and "body" not in name:
+            height, width = module.kernel_size
+            module.weight[0, 0, height // 2, width // 2] = 1
+    network.head.linear.weight[1, 0] = weight
+    return network
+
+
+def plain_logits(network: SupervisedAutoencoder, images: Tensor) -> Tensor:
+    """What the classifier says without any extractor."""
+    with torch.inference_mode():
+        logits: Tensor = network.head(network.encoder(images))
+    return logits
+
+
+@every_map
+def test_maps_are_sound(architecture: Architecture, method: str, only_last_conv: bool) -> None:
+    """One finite map in 0..1 for each image, with its peak at 1 or nowhere; no gradient hangs on the results."""
+    logits, maps, peaks = MapMaker(untrained(architecture), method, only_last_conv=only_last_conv)(IMAGES)
+    assert (logits.shape, len(maps), len(peaks)) == ((3, 2), 3, 3)
+    assert maps.ndim == 3
+    assert maps.isfinite().all()
+    assert maps.min() >= 0
+    assert maps.max() <= 1
+    for image, peak in zip(maps, peaks, strict=True):
+        assert float(image.max()) == pytest.approx(1 if peak > 1e-8 else 0, abs=1e-5)
+    assert not any(result.requires_grad for result in (logits, maps, peaks))
+
+
+@every_map
+def test_logits_are_those_of_the_network(architecture: Architecture, method: str, only_last_conv: bool) -> None:
+    """The extractor watches and does not touch: it changes no logit."""
+    network = untrained(architecture)
+    expected = plain_logits(network, IMAGES)
+    logits, _, _ = MapMaker(network, method, only_last_conv=only_last_conv)(IMAGES)
+    assert torch.allclose(logits, expected, rtol=0, atol=1e-6)
+
+
+@every_map
+def test_a_map_does_not_depend_on_its_neighbours(architecture: Architecture, method: str, only_last_conv: bool) -> None:
+    """An image alone gets the map that it gets in a batch."""
+    maker = MapMaker(untrained(architecture), method, only_last_conv=only_last_conv)
+    _, together, peaks = maker(IMAGES)
+    for index, image in enumerate(IMAGES):
+        _, alone, peak = maker(image[None])
+        assert torch.allclose(alone[0], together[index], atol=1e-4)
+        assert torch.allclose(peak[0], peaks[index], rtol=1e-3, atol=1e-8)
+
+
+@every_map
+def test_the_map_lies_where_the_evidence_is(architecture: Architecture, method: str, only_last_conv: bool) -> None:
+    """A bright spot that alone speaks for nio is found in its own cell: neither turned, mirrored nor shifted."""
+    image = torch.full((1, 1, 96, 96), -1.0)
+    image[..., 16:32, 64:80] = 8.0
+    _, maps, _ = MapMaker(brightness_detector(architecture), method, only_last_conv=only_last_conv)(image)
+    side = maps.shape[-1]
+    y, x = divmod(int(maps[0].argmax()), side)
+    assert (y * 6 // side, x * 6 // side) == (1, 4)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("method", ["XGradCAM", "GradCAM", "FinerCAM", "LayerCAM"])
+def test_no_evidence_is_no_map(architecture: Architecture, method: str) -> None:
+    """Where nothing speaks for nio the peak is 0 and the map is empty, not noise blown up to 1."""
+    image = torch.full((1, 1, 64, 64), 2.0)
+    detector = brightness_detector(architecture, weight=-1.0)
+    _, maps, peaks = MapMaker(detector, method, only_last_conv=True)(image)
+    assert float(peaks[0]) == 0
+    assert float(maps.max()) == 0
+
+
+@pytest.mark.parametrize("method", ["XGradCAM", "GradCAM"])
+def test_exact_for_the_plain_network(method: str) -> None:
+    """With average pooling and one linear layer the map is ReLU(sum w_k A_k)/(H*W), w the weights of nio less io's."""
+    network = untrained("plain")
+    _, maps, peaks = MapMaker(network, method, only_last_conv=True)(IMAGES)
+    weights = network.head.linear.weight[1] - network.head.linear.weight[0]
+    features = network.encoder(IMAGES)
+    expected = torch.einsum("k,nkhw->nhw", weights, features).relu() / features[0, 0].numel()
+    assert torch.allclose(maps * peaks[:, None, None], expected, rtol=1e-3, atol=1e-7)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("only_last_conv", [True, False])
+def test_smooth_maps_are_repeatable(architecture: Architecture, only_last_conv: bool) -> None:
+    """SmoothGradCAMpp draws noise, yet the same image has the same map, and nobody else's dice are touched."""
+    maker = MapMaker(untrained(architecture), "SmoothGradCAMpp", only_last_conv=only_last_conv)
+    torch.manual_seed(7)
+    before = torch.get_rng_state()
+    _, first, _ = maker(IMAGES)
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.manual_seed(8)
+    _, second, _ = maker(IMAGES)
+    assert torch.equal(first, second)
+
+
+@every_map
+def test_nothing_is_held_afterwards(architecture: Architecture, method: str, only_last_conv: bool) -> None:
+    """Between two batches neither the extractor nor a gradient holds an activation: memory stays flat."""
+    network = untrained(architecture)
+    seen: list[weakref.ref[Tensor]] = []
+    network.head.features.register_forward_hook(lambda _module, _inputs, output: seen.append(weakref.ref(output)))
+    maker = MapMaker(network, method, only_last_conv=only_last_conv)
+    results = maker(IMAGES)
+    gc.collect()
+    assert seen
+    assert [alive for alive in seen if alive() is not None] == []
+    assert len(results) == 3
+
+
+@pytest.mark.parametrize("method", ["XGradCAM", "SmoothGradCAMpp"])
+def test_a_failure_leaves_the_maker_usable(method: str) -> None:
+    """After a batch that cannot be judged the next one has the map that it would have had."""
+    maker = MapMaker(untrained("residual"), method, only_last_conv=True)
+    _, expected, _ = maker(IMAGES)
+    with pytest.raises(RuntimeError):
+        maker(torch.randn(1, 3, 64, 64))
+    assert torch.equal(maker(IMAGES)[1], expected)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_an_image_of_no_numbers(architecture: Architecture) -> None:
+    """NaN in the image gives NaN logits, which are nio, and an empty map instead of a NaN one."""
+    images = IMAGES.clone()
+    images[1] = torch.nan
+    logits, maps, peaks = MapMaker(untrained(architecture), "XGradCAM", only_last_conv=True)(images)
+    assert logits[1].isnan().any()
+    assert maps.isfinite().all()
+    assert float(peaks[1]) == 0
+    assert logits[[0, 2]].isfinite().all()
+
+
+def test_a_trained_model_points_at_the_void(trained: Path) -> None:
+    """The fine map of a model that tells discs with a void from those without peaks near the void."""
+    paths = sorted((trained / "dataset" / "nio").iterdir())[:8]
+    images = [decode(path.read_bytes(), max_pixels=10_000).pixels for path in paths]
+    inspector = Inspector(load(trained / "models" / "current", CPU), "RefineCAM", only_last_conv=False)
+    distances = []
+    for image, inspection in zip(images, inspector.inspect(images), strict=True):
+        y, x = (np.indices(image.shape) + 0.5) / len(image)
+        void = (image > 0.45) & (np.hypot(y - 0.5, x - 0.5) < 0.23)
+        row, column = np.unravel_index(inspection.evidence.argmax(), inspection.evidence.shape)
+        side = len(inspection.evidence)
+        distances.append(np.hypot((row + 0.5) / side - y[void].mean(), (column + 0.5) / side - x[void].mean()))
+    assert np.median(distances) < 0.25

@@ -1,0 +1,98 @@
+"""What inspecting promises: one inspection for each image, in order, whatever its neighbours."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from inspection.image import decode
+from inspection.inspector import Inspection, Inspector
+from inspection.model import load
+from inspection.verdict import judge
+
+RNG = np.random.default_rng(0)
+MIXED = [RNG.random(shape, dtype=np.float32) for shape in ((40, 40), (8, 300), (300, 8), (64, 32), (512, 480))]
+
+
+@pytest.fixture(autouse=True)
+def _one_thread(_quiet_threads: None) -> None:
+    """Images this small are fastest on one thread, however busy the machine is."""
+    torch.set_num_threads(1)
+
+
+@pytest.fixture
+def inspector(untrained_model: Path) -> Inspector:
+    """An inspector with random weights."""
+    return Inspector(load(untrained_model, torch.device("cpu")), "XGradCAM", only_last_conv=True)
+
+
+def probability(inspection: Inspection) -> float:
+    """The nio probability, which is there."""
+    assert inspection.verdict.probability is not None
+    return inspection.verdict.probability
+
+
+def test_a_batch_is_one_by_one(inspector: Inspector) -> None:
+    """A batch of mixed sizes gives in its order what each image gets alone: verdict, probability, map and peak."""
+    together = inspector.inspect(MIXED)
+    for image, inspection in zip(MIXED, together, strict=True):
+        (alone,) = inspector.inspect([image])
+        assert alone.verdict.label == inspection.verdict.label
+        assert probability(alone) == pytest.approx(probability(inspection), abs=2e-6)
+        np.testing.assert_allclose(alone.evidence, inspection.evidence, atol=1e-3)
+        assert alone.peak == pytest.approx(inspection.peak, rel=1e-3)
+
+
+def test_order_is_kept(inspector: Inspector) -> None:
+    """Turned around, the images get their inspections turned around."""
+    forward = [probability(inspection) for inspection in inspector.inspect(MIXED)]
+    backward = [probability(inspection) for inspection in inspector.inspect(MIXED[::-1])]
+    assert len(set(forward)) == len(MIXED)
+    assert backward[::-1] == pytest.approx(forward, abs=2e-6)
+
+
+def test_the_same_twice(inspector: Inspector) -> None:
+    """Nothing is drawn by lot: the same images have the same inspections to the last bit."""
+    for one, other in zip(inspector.inspect(MIXED), inspector.inspect(MIXED), strict=True):
+        assert one.verdict == other.verdict
+        assert np.array_equal(one.evidence, other.evidence)
+
+
+def test_the_verdict_is_that_of_the_model(inspector: Inspector) -> None:
+    """The map costs no accuracy: the probability is the one of the bare model, judged by its threshold."""
+    logits = inspector.model.logits(MIXED)
+    for scores, inspection in zip(logits.double(), inspector.inspect(MIXED), strict=True):
+        expected = judge(torch.softmax(scores, 0)[1].item(), inspector.model.card.threshold)
+        assert inspection.verdict.label == expected.label
+        assert inspection.verdict.probability == pytest.approx(expected.probability, abs=2e-6)
+        assert inspection.evidence.dtype == np.float32
+
+
+@pytest.mark.parametrize("level", [np.nan, np.inf])
+def test_no_number_is_nio(inspector: Inspector, level: float) -> None:
+    """An image that the network has no number for is nio and unidentified, and its neighbours are judged as ever."""
+    strange: NDArray[np.float32] = np.full((40, 40), level, np.float32)
+    before, broken, after = inspector.inspect([MIXED[0], strange, MIXED[1]])
+    assert (broken.verdict.label, broken.verdict.reason) == ("nio", "unidentified")
+    assert broken.verdict.probability is None
+    assert np.isfinite(broken.evidence).all()
+    assert [probability(before), probability(after)] == pytest.approx(
+        [probability(inspection) for inspection in inspector.inspect(MIXED[:2])], abs=2e-6
+    )
+
+
+def test_a_trained_model_judges(trained: Path) -> None:
+    """Discs with a void are nio, those without are io, and the evidence in the former is stronger."""
+    inspector = Inspector(load(trained / "models" / "current", torch.device("cpu")), "XGradCAM", only_last_conv=True)
+    found = {}
+    for label in ("io", "nio"):
+        paths = sorted((trained / "dataset" / label).iterdir())[:12]
+        found[label] = inspector.inspect([decode(path.read_bytes(), max_pixels=10_000).pixels for path in paths])
+        right = [inspection.verdict.label == label for inspection in found[label]]
+        assert np.mean(right) >= 0.75
+    peaks = {label: float(np.median([one.peak for one in inspections])) for label, inspections in found.items()}
+    assert peaks["nio"] > peaks["io"]

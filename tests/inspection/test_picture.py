@@ -1,0 +1,108 @@
+"""What the sidecar picture promises."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from inspection.picture import LONG_SIDE, draw, overlay_map, strength
+from inspection.verdict import Verdict, judge
+
+Grey = NDArray[np.float32]
+RAMP: Grey = np.linspace(0.2, 0.8, 64 * 64, dtype=np.float32).reshape(64, 64)
+MAP: Grey = np.zeros((4, 4), np.float32)
+MAP[1, 2] = 1
+VERDICTS = [judge(0.9876, 0.5), judge(0.1, 0.5), judge(float("nan"), 0.5), judge(0.0, 0.0), judge(1e-12, 1e-9)]
+
+
+def opened(data: bytes) -> Image.Image:
+    """A whole, decoded PNG."""
+    image = Image.open(io.BytesIO(data), formats=["PNG"])
+    image.load()
+    return image
+
+
+def redness(pixels: Grey, evidence: Grey, verdict: Verdict) -> float:
+    """How far the picture is from grey, at most."""
+    image = np.asarray(overlay_map(pixels, evidence, strength(verdict), 400), np.float64)
+    return float((image.max(axis=2) - image.min(axis=2)).max())
+
+
+@pytest.mark.parametrize(
+    "shape", [(8, 8), (40, 40), (8, 3000), (3000, 8), (700, 1400), (1400, 700), (2000, 2000), (512, 512), (460, 460)]
+)
+def test_size(shape: tuple[int, int]) -> None:
+    """Tiny, huge, tall or wide: a PNG in colour, at most 512 pixels a side, and wide enough for its text."""
+    pixels = np.random.default_rng(0).random(shape, dtype=np.float32)
+    image = opened(draw(pixels, MAP, VERDICTS[0], "SmoothGradCAMpp"))
+    assert image.mode == "RGB"
+    assert max(image.size) <= LONG_SIDE
+    assert image.width >= 300
+
+
+@pytest.mark.parametrize("verdict", VERDICTS, ids=["nio", "io", "unidentified", "threshold-0", "tiny"])
+def test_every_verdict_can_be_drawn(verdict: Verdict) -> None:
+    """Also one without a number, or with a threshold of 0; the banner shows red for nio and green for io."""
+    red, green, _blue = opened(draw(RAMP, MAP, verdict, "CAM")).getpixel((1, 1))  # type: ignore[misc]
+    assert (red > green) == (verdict.label == "nio")
+
+
+def test_the_text_differs() -> None:
+    """Probability, threshold and method are readable in the picture: each of them changes it."""
+    pictures = [
+        draw(RAMP, MAP, Verdict("nio", "defect", 0.9, 0.5), "CAM"),
+        draw(RAMP, MAP, Verdict("nio", "defect", 0.8, 0.5), "CAM"),
+        draw(RAMP, MAP, Verdict("nio", "defect", 0.9, 0.4), "CAM"),
+        draw(RAMP, MAP, Verdict("nio", "unidentified", 0.9, 0.5), "CAM"),
+        draw(RAMP, MAP, Verdict("nio", "defect", 0.9, 0.5), "LayerCAM"),
+    ]
+    assert len(set(pictures)) == len(pictures)
+
+
+def test_io_is_fainter_than_nio() -> None:
+    """The same evidence looks alarming from the threshold on, fades below it, and is gone at probability 0."""
+    shades = [redness(RAMP, MAP, judge(probability, 0.5)) for probability in (0.0, 0.1, 0.3, 0.49, 0.5, 1.0)]
+    assert shades == sorted(shades)
+    assert shades[0] == 0
+    assert shades[1] < shades[-1] / 3
+    assert shades[-2] == shades[-1]
+
+
+def test_an_unidentified_image_is_drawn_boldly() -> None:
+    """What has no number is nio, and looks it."""
+    assert strength(judge(float("nan"), 0.5)) == 1
+
+
+def test_colour_lies_where_the_evidence_is() -> None:
+    """The map is laid over the image cell by cell, neither turned nor mirrored; elsewhere the image stays grey."""
+    image = np.asarray(overlay_map(RAMP, MAP, 1.0, 400), np.float64)
+    colour = image.max(axis=2) - image.min(axis=2)
+    y, x = np.unravel_index(colour.argmax(), colour.shape)
+    assert (int(y) * 4 // colour.shape[0], int(x) * 4 // colour.shape[1]) == (1, 2)
+    assert colour[-50:, :50].max() <= 1
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_contrast_is_stretched_not_wrapped(bits: int) -> None:
+    """A dark image of any depth becomes visible, and brighter stays brighter: 16-bit levels do not wrap around."""
+    levels = np.round(RAMP * 0.05 * (2**bits - 1)) / np.float32(2**bits - 1)
+    shown = np.asarray(overlay_map(levels.astype(np.float32), np.zeros((4, 4), np.float32), 1.0, 400))[..., 0]
+    rows = shown.mean(axis=1)
+    assert (np.diff(rows) >= -1).all()
+    assert shown.max() > 240
+    assert shown.min() < 15
+
+
+@pytest.mark.parametrize("level", [0.0, 0.5, 1.0])
+def test_an_image_without_contrast(level: float) -> None:
+    """An image of one grey level is drawn without a warning."""
+    assert opened(draw(np.full((20, 20), level, np.float32), MAP, VERDICTS[1], "CAM"))
+
+
+def test_the_same_twice() -> None:
+    """The picture is a function of what it shows."""
+    assert draw(RAMP, MAP, VERDICTS[0], "CAM") == draw(RAMP, MAP, VERDICTS[0], "CAM")

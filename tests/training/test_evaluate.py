@@ -1,0 +1,112 @@
+"""What the numbers of an evaluation mean, checked by hand."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from inspection.inspector import Inspector
+from inspection.model import load
+from inspection.preprocess import resize
+from inspection.verdict import Label
+from training.certify import recall_lower_bound
+from training.evaluate import Evaluation, evaluate, probabilities, table
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+LABELS: list[Label] = ["io", "io", "io", "io", "io", "nio", "nio", "nio"]
+SCORES = [0.1, 0.2, 0.3, 0.6, 0.1, 0.5, 0.9, 0.4]
+"""At 0.5: one io of five is a false call, one nio of three escapes; 0.5 itself is nio."""
+
+
+@pytest.fixture
+def hand_made() -> Evaluation:
+    """The evaluation of the eight images above."""
+    return evaluate(LABELS, SCORES, 0.5)
+
+
+def test_numbers(hand_made: Evaluation) -> None:
+    """Every number is what its name says, with nio as the positive class."""
+    assert hand_made.counts == {"io": 5, "nio": 3}
+    assert hand_made.threshold == 0.5
+    assert hand_made.confusion == [[4, 1], [1, 2]]
+    assert hand_made.accuracy == pytest.approx(6 / 8)
+    assert hand_made.recall == pytest.approx(2 / 3)
+    assert hand_made.precision == pytest.approx(2 / 3)
+    assert hand_made.f1 == pytest.approx(2 / 3)
+    assert hand_made.false_call_rate == pytest.approx(1 / 5)
+    assert hand_made.auc == pytest.approx(13 / 15)
+    assert hand_made.recall_bound == recall_lower_bound(3, 1)
+    right = [p if label == "nio" else 1 - p for label, p in zip(LABELS, SCORES, strict=True)]
+    assert hand_made.loss == pytest.approx(-np.log(right).mean())
+
+
+def test_for_json(hand_made: Evaluation) -> None:
+    """As a dictionary it holds plain values of Python under the same names."""
+    numbers = hand_made.as_dict()
+    assert numbers["confusion"] == [[4, 1], [1, 2]]
+    for name in ("accuracy", "loss", "recall", "recall_bound", "precision", "f1", "false_call_rate", "auc"):
+        assert type(numbers[name]) is float
+        assert numbers[name] == getattr(hand_made, name)
+
+
+def test_table(hand_made: Evaluation) -> None:
+    """The table for a person tells counts, rates, bound, confusion and the classification report."""
+    text = table(hand_made)
+    for told in ("5 io, 3 nio", "66.67%", "20.00%", "75.00%", "0.8667", f"{hand_made.recall_bound:.2%}", "f1-score"):
+        assert told in text
+    rows = [line.split() for line in text.splitlines()]
+    assert ["io", "4", "1"] in rows
+    assert ["nio", "1", "2"] in rows
+
+
+@pytest.mark.parametrize(
+    ("labels", "recall", "bound", "false_calls", "confusion"),
+    [
+        (["io", "io"], 0.0, 0.0, 0.5, [[1, 1], [0, 0]]),
+        (["nio", "nio"], 0.5, recall_lower_bound(2, 1), 0.0, [[0, 0], [1, 1]]),
+    ],
+    ids=["io only", "nio only"],
+)
+def test_one_class_only(
+    labels: list[Label], recall: float, bound: float, false_calls: float, confusion: list[list[int]]
+) -> None:
+    """With images of one class alone, what they cannot tell is 0, the AUC is None, and the table says so."""
+    found = evaluate(labels, [0.2, 0.8], 0.5)
+    assert (found.recall, found.recall_bound, found.false_call_rate) == (recall, bound, false_calls)
+    assert found.confusion == confusion
+    assert found.auc is None
+    assert "AUC              -" in table(found)
+
+
+@pytest.mark.xfail(strict=True, raises=ValueError, reason="log loss and AUC refuse NaN")
+def test_no_number_is_nio() -> None:
+    """What the network gives no number for is judged nio, and every number of the evaluation stays one."""
+    found = evaluate(["io", "nio", "nio"], [0.1, math.nan, 0.9], 0.5)
+    assert found.confusion == [[1, 0], [0, 2]]
+    assert math.isfinite(found.loss)
+
+
+def test_certain_and_wrong() -> None:
+    """A probability of 0 for a nio image makes a large loss, not an infinite one."""
+    assert math.isfinite(evaluate(["io", "nio"], [1.0, 0.0], 0.5).loss)
+
+
+def test_probabilities_are_those_of_the_inspector(
+    untrained_model: Path, draw_disc: Callable[..., NDArray[np.uint8]]
+) -> None:
+    """Measured in batches, an image has the probability that the daemon finds for it alone."""
+    model = load(untrained_model, torch.device("cpu"))
+    rng = np.random.default_rng(3)
+    images = [draw_disc(rng, void=bool(index % 2)).astype(np.float32) / np.float32(255) for index in range(70)]
+    measured = probabilities(model, torch.stack([resize(image, model.preprocessing.image_size) for image in images]))
+    inspector = Inspector(model, "XGradCAM", only_last_conv=True)
+    alone = [inspector.inspect([image])[0].verdict.probability for image in images]
+    assert len(measured) == 70
+    assert measured == pytest.approx(alone, rel=1e-4)
