@@ -29,6 +29,7 @@ from typing import Any, Literal
 from daemon import durable
 from daemon.inbox import Candidate
 from inspection.errors import ImageError
+from inspection.filename import readable
 
 Outcome = Literal["io", "nio", "quarantine"]
 
@@ -283,12 +284,6 @@ def _names(name: str) -> Iterator[str]:
 def _readable(record: dict[str, Any]) -> dict[str, Any]:
     """A record whose file names are text: bytes that are no UTF-8 are written as escapes."""
     return {key: readable(value) if isinstance(value, str) else value for key, value in record.items()}
-
-
-def readable(name: str) -> str:
-    r"""A file name as text without line breaks or other control characters: \xff for bytes that are no UTF-8."""
-    text = os.fsencode(name).decode("utf-8", "backslashreplace")
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def utc(moment: datetime) -> str:

@@ -16,11 +16,12 @@ from typing import Any
 import torch
 
 from daemon.current_model import CurrentModel
-from daemon.filing import Claim, Filing, StillWrittenError, readable, utc
+from daemon.filing import Claim, Filing, StillWrittenError, utc
 from daemon.inbox import Candidate, Inbox, Watch
 from daemon.logs import Log
 from inspection import picture
 from inspection.errors import ImageError
+from inspection.filename import readable
 from inspection.image import GreyImage, decode
 from inspection.inspector import Inspection, Inspector
 from settings import Settings

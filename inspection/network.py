@@ -90,17 +90,21 @@ class PlainBlock(nn.Sequential):
 
 
 class Stem(nn.Sequential):
-    """A strided convolution that halves the side."""
+    """A strided convolution that halves the side.
+
+    Here as in the residual blocks, what halves the side has an even kernel: an odd one lies off the centre of the
+    pixels that it replaces, and the maps would lie half a cell off the image.
+    """
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.convolution = nn.Conv2d(1, width, 5, stride=2, padding=2, bias=False)
+        self.convolution = nn.Conv2d(1, width, 6, stride=2, padding=2, bias=False)
         self.norm = nn.BatchNorm2d(width)
         self.activation = nn.ReLU()
 
 
 class ResidualBlock(nn.Module):
-    """Two normalised convolutions beside a shortcut; divides the side by `stride`.
+    """Two normalised convolutions beside a shortcut; a stride of 2 halves the side, and only then may the width change.
 
     After He, Zhang, Ren and Sun, "Deep residual learning for image recognition", CVPR 2016.
     """
@@ -108,15 +112,17 @@ class ResidualBlock(nn.Module):
     def __init__(self, before: int, width: int, stride: int) -> None:
         super().__init__()
         self.body = nn.Sequential(
-            nn.Conv2d(before, width, 3, stride, padding=1, bias=False),
+            nn.Conv2d(before, width, 3 if stride == 1 else 4, stride, padding=1, bias=False),
             nn.BatchNorm2d(width),
             nn.ReLU(),
             nn.Conv2d(width, width, 3, padding=1, bias=False),
             nn.BatchNorm2d(width),
         )
         self.shortcut: nn.Module = nn.Identity()
-        if stride != 1 or before != width:
-            self.shortcut = nn.Sequential(nn.Conv2d(before, width, 1, stride, bias=False), nn.BatchNorm2d(width))
+        if stride != 1:
+            self.shortcut = nn.Sequential(
+                nn.AvgPool2d(stride), nn.Conv2d(before, width, 1, bias=False), nn.BatchNorm2d(width)
+            )
         self.activation = nn.ReLU()
 
     def forward(self, x_NChw: Tensor) -> Tensor:
@@ -143,8 +149,8 @@ def _decoder(widths: tuple[int, ...]) -> nn.Sequential:
     """Transposed convolutions that undo the encoder's four halvings, ending in a sigmoid."""
     layers: list[nn.Module] = []
     for before, width in itertools.pairwise(reversed(widths)):
-        layers += [nn.ConvTranspose2d(before, width, 2, stride=2), nn.ReLU()]
-    layers += [nn.ConvTranspose2d(widths[0], 1, 2, stride=2), nn.Sigmoid()]
+        layers += [nn.ConvTranspose2d(before, width, 4, stride=2, padding=1), nn.ReLU()]
+    layers += [nn.ConvTranspose2d(widths[0], 1, 4, stride=2, padding=1), nn.Sigmoid()]
     return nn.Sequential(*layers)
 
 

@@ -182,7 +182,6 @@ class TrainingSettings(Section):
     validation_share: Share = 0.2
     max_unreadable: Annotated[int, Field(ge=0)] = 10
     required_recall: Annotated[float, Field(gt=0, le=1)] = 0.99
-    max_threshold: Annotated[float, Field(gt=0, le=1)] = 0.5
     augment_io: bool = True
     vertical_flip: Probability = 0.6
     batch_size: Annotated[int, Field(ge=2)] = 128

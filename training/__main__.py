@@ -56,8 +56,11 @@ def main(argv: list[str] | None = None) -> int:
     except SolderwatchError as error:
         print(f"solderwatch-train: {error}", file=sys.stderr)
         return error.exit_code
+    except OSError as error:
+        print(f"solderwatch-train: {error}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
-        print("solderwatch-train: stopped by hand; no model was written", file=sys.stderr)
+        print("solderwatch-train: stopped by hand; models/current is as it was", file=sys.stderr)
         return 1
     return 0
 

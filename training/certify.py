@@ -12,20 +12,37 @@ from inspection.verdict import rounded
 CONFIDENCE = 0.95
 
 
-def choose_threshold(nio_probabilities: Sequence[float], required_recall: float) -> float:
-    """The highest threshold that keeps the recall on these nio images at or above the required one.
+def choose_threshold(
+    nio_probabilities: Sequence[float], io_probabilities: Sequence[float], required_recall: float
+) -> float:
+    """The threshold that keeps the required recall on these nio images with the fewest false calls.
+
+    Every threshold between the lowest nio image that must be caught and the image next below it gives the same
+    verdicts. The one half way, in log-odds, leaves new images the most room on both sides.
 
     Args:
         nio_probabilities: Of images that are nio, and that the model was not fitted to.
+        io_probabilities: The same of io images.
         required_recall: In 0..1.
 
     Returns:
-        One of the probabilities, rounded as verdicts round; an image is nio from its threshold on.
+        The threshold, rounded as verdicts round; an image is nio from it on.
     """
     ranked = sorted(rounded(probability) for probability in nio_probabilities)
     # The epsilon: 0.9 of 10 images is 9, though 0.9 * 10 may come out a little above it.
     misses = len(ranked) - math.ceil(required_recall * len(ranked) - 1e-9)
-    return ranked[misses]
+    lowest = ranked[misses]
+    below = [found for score in (*io_probabilities, *ranked) if (found := rounded(score)) < lowest]
+    if not below:
+        return lowest
+    half_way = 1 / (1 + math.exp(-(_log_odds(lowest) + _log_odds(max(below))) / 2))
+    # The rounding may reach one of the two where they are neighbours.
+    return min(lowest, rounded(half_way)) if rounded(half_way) > max(below) else lowest
+
+
+def _log_odds(probability: float) -> float:
+    clipped = min(max(probability, 1e-12), 1 - 1e-12)
+    return math.log(clipped / (1 - clipped))
 
 
 def recall_lower_bound(count: int, missed: int) -> float:

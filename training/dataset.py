@@ -36,7 +36,7 @@ class LabelledImage:
     Attributes:
         path: Where it lies.
         label: The folder that it lies in.
-        group: Equal for all images of one part.
+        group: Equal for all images of one part; without a pattern the content's hash, so each image is its own.
         sha256: Of the file's bytes.
         grey: The resized grey levels `[1, S, S]` in 0..1.
     """
@@ -88,18 +88,18 @@ def _image_files(settings: Settings, label: Label) -> list[Path]:
     folder = settings.paths.dataset / label
     if not folder.is_dir():
         raise DatasetError(f"{folder}: no such folder; put labelled images in {' and '.join(_folders(settings))}")
-    suffixes = set(settings.inbox.suffixes)
+    suffixes = tuple(settings.inbox.suffixes)
     files = [
         path
         for path in sorted(folder.rglob("*"))
-        if path.suffix.lower() in suffixes
+        if path.name.lower().endswith(suffixes)
         and path.is_file()
         and not path.name.startswith(".")
         # A judged image may be moved here together with its sidecars; its map is no image of a part.
         and not path.name.endswith(".cam.png")
     ]
     if not files:
-        raise DatasetError(f"{folder}: no images ({', '.join(sorted(suffixes))}); put labelled images there")
+        raise DatasetError(f"{folder}: no images ({', '.join(suffixes)}); put labelled images there")
     return files
 
 
@@ -116,15 +116,16 @@ def _load(path: Path, label: Label, settings: Settings) -> LabelledImage | str:
         return str(error)
     except OSError as error:
         return error.strerror or str(error)
-    group = group_of(path.name, settings.training.group_pattern)
-    return LabelledImage(path, label, group, hashlib.sha256(data).hexdigest(), grey)
+    sha256 = hashlib.sha256(data).hexdigest()
+    group = group_of(path.name, settings.training.group_pattern) or sha256
+    return LabelledImage(path, label, group, sha256, grey)
 
 
-def group_of(name: str, pattern: str | None) -> str:
-    """The part that a file shows: what the pattern captures (or matches) of its name; without a match the name."""
+def group_of(name: str, pattern: str | None) -> str | None:
+    """The part that a file shows: what the pattern captures (or matches) of its name; None where it says nothing."""
     match = re.search(pattern, name) if pattern else None
     if not match:
-        return name
+        return None
     return "/".join(part or "" for part in match.groups()) if match.groups() else match.group()
 
 
@@ -171,7 +172,7 @@ def split(images: Sequence[LabelledImage], settings: TrainingSettings) -> dict[P
             if not any(image.label == label for image in parts[part]):
                 raise DatasetError(
                     f"no {label} image fell into the {part} part of {len(images)} images in {len(groups)} groups: "
-                    f"add labelled {label} images, or lower training.unseen.{label}"
+                    f"add labelled {label} images, lower training.unseen.{label}, or make training.group_pattern finer"
                 )
     return parts
 

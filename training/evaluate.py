@@ -72,6 +72,8 @@ def evaluate(labels: Sequence[Label], nio_probabilities: Sequence[float], thresh
     """Compare verdicts at the threshold with the labels."""
     judged = [judge(probability, threshold).label for probability in nio_probabilities]
     truth = np.array([label == "nio" for label in labels])
+    # No number is judged nio, so it counts as the surest one.
+    scores = np.nan_to_num(nio_probabilities, nan=1.0)
     confusion = confusion_matrix(labels, judged, labels=list(LABELS))
     (io_io, io_nio), (nio_io, nio_nio) = confusion.tolist()
     recall = _share(nio_nio, nio_io + nio_nio)
@@ -80,13 +82,13 @@ def evaluate(labels: Sequence[Label], nio_probabilities: Sequence[float], thresh
         counts={"io": io_io + io_nio, "nio": nio_io + nio_nio},
         threshold=threshold,
         accuracy=_share(io_io + nio_nio, len(labels)),
-        loss=float(log_loss(truth, np.clip(nio_probabilities, 1e-9, 1 - 1e-9), labels=[False, True])),
+        loss=float(log_loss(truth, np.clip(scores, 1e-9, 1 - 1e-9), labels=[False, True])),
         recall=recall,
         recall_bound=recall_lower_bound(nio_io + nio_nio, nio_io),
         precision=precision,
         f1=_share(2 * precision * recall, precision + recall),
         false_call_rate=_share(io_nio, io_io + io_nio),
-        auc=float(roc_auc_score(truth, nio_probabilities)) if truth.any() and not truth.all() else None,
+        auc=float(roc_auc_score(truth, scores)) if truth.any() and not truth.all() else None,
         confusion=confusion.tolist(),
         report=classification_report(labels, judged, labels=list(LABELS), zero_division=0.0),
     )

@@ -22,6 +22,7 @@ from training.augment import augment
 
 _NIO = 1
 _MIN_STEPS = 8
+_MIN_SCHEDULE = 10  # steps; with fewer the one-cycle schedule has no rise
 _EVALUATION_BATCH = 64
 
 
@@ -120,6 +121,8 @@ def fit(
                 if schedule:
                     schedule.step()
                 progress.update()
+            if not math.isfinite(tally.loss):
+                break
             history.train_loss.append(tally.loss)
             history.train_accuracy.append(tally.accuracy)
             checked = _validate(network, validation, preprocessing, weights, settings, device)
@@ -131,7 +134,7 @@ def fit(
                 f"epoch {epoch + 1}/{settings.epochs} loss {tally.loss:.4f} acc {tally.accuracy:.3f} "
                 f"val loss {checked.loss:.4f} acc {checked.accuracy:.3f}"
             )
-            if epoch - history.best >= settings.patience or not math.isfinite(tally.loss):
+            if epoch - history.best >= settings.patience:
                 break
     except KeyboardInterrupt:
         if history.best < 0:
@@ -157,7 +160,7 @@ def _optimizer(
         return torch.optim.Adam(network.parameters(), settings.learning_rate), None
     optimizer = torch.optim.AdamW(network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, settings.learning_rate, total_steps=settings.epochs * steps, pct_start=0.2
+        optimizer, settings.learning_rate, total_steps=max(settings.epochs * steps, _MIN_SCHEDULE), pct_start=0.2
     )
     return optimizer, schedule
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
+from inspection.filename import readable
 from inspection.image import decode
 from inspection.inspector import Inspector
 from inspection.verdict import LABELS, Label
 from training.dataset import LabelledImage
+
+_KEPT_OF_NAME = 60  # characters, at its end; a whole name with a number before it might be too long
 
 
 @dataclass(frozen=True)
@@ -28,9 +33,19 @@ class Prediction:
         """Whether the verdict is the label."""
         return self.label == self.judged
 
+    @property
+    def name(self) -> str:
+        """`file` as text, for people."""
+        return readable(self.file)
+
+    @property
+    def link(self) -> str:
+        """`file` as a relative URL."""
+        return quote(os.fsencode(self.file))
+
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
-        return asdict(self)
+        return asdict(self) | {"file": self.name}
 
 
 def predict(images: Sequence[LabelledImage], inspector: Inspector, folder: Path, max_pixels: int) -> list[Prediction]:
@@ -52,7 +67,7 @@ def predict(images: Sequence[LabelledImage], inspector: Inspector, folder: Path,
         pixels = decode(image.path.read_bytes(), max_pixels=max_pixels).pixels
         verdict = inspector.inspect([pixels])[0].verdict
         # Sub-folders of the data set may hold equal names; the number keeps them apart and the label out.
-        file = f"{verdict.label}/{index:03d}_{image.path.name}"
+        file = f"{verdict.label}/{index:03d}_{image.path.name[-_KEPT_OF_NAME:]}"
         shutil.copyfile(image.path, folder / file)
         predictions.append(Prediction(file, image.label, verdict.label, verdict.probability))
     return predictions

@@ -18,12 +18,14 @@ def promote(folder: Path) -> None:
         folder: A model folder; the links are written beside it.
     """
     models = folder.parent
+    check_links(models)
     before = _target(models / CURRENT)
     if before == folder.name:
         return
+    # In this order a kill between the two leaves a way back, if to an older model.
+    _link(models / CURRENT, folder.name)
     if before:
         _link(models / PREVIOUS, before)
-    _link(models / CURRENT, folder.name)
 
 
 def rollback(models: Path) -> Path:
@@ -43,6 +45,14 @@ def rollback(models: Path) -> Path:
     read_card(folder)
     promote(folder)
     return folder
+
+
+def check_links(models: Path) -> None:
+    """Raise ModelError now, rather than after a training, where no model could be promoted."""
+    if models.exists() and not models.is_dir():
+        raise ModelError(f"paths.models: {models}: not a folder; move that file away")
+    for name in (CURRENT, PREVIOUS):
+        _target(models / name)
 
 
 def _target(link: Path) -> str | None:

@@ -16,20 +16,22 @@ from numpy.typing import NDArray
 
 from inspection.device import choose_device
 from inspection.errors import DatasetError
+from inspection.filename import readable
 from inspection.image import decode
 from inspection.inspector import Inspector
 from inspection.model import Model, ModelCard, PreprocessingCard, library_versions, load, now, save
 from inspection.network import SupervisedAutoencoder
 from inspection.verdict import LABELS, Label
-from settings.schema import Settings, TrainingSettings
+from settings.schema import Settings
 from training.certify import choose_threshold
 from training.dataset import Dataset, LabelledImage, Part, read, split, stack
 from training.evaluate import Evaluation, evaluate, probabilities, table
 from training.fit import BalancedImages, History, fit
 from training.predict import predict
-from training.promote import promote
+from training.promote import check_links, promote
 from training.report import Findings, write_report
 
+_SMALLEST_STD = 1e-4  # of grey levels in 0..1; less than an 8-bit image can show
 _GOLDEN_PER_LABEL = 4
 _GOLDEN_MAX_PIXELS = 1_000_000
 
@@ -44,6 +46,7 @@ def refresh(settings: Settings) -> Path:
         DatasetError: The labelled folders cannot be trained from.
         DeviceError: The device that the configuration asks for is not there.
     """
+    check_links(settings.paths.models)
     device, why = choose_device(settings.device)
     _say(f"device: {device} ({why})")
     _be_repeatable(settings.training.seed)
@@ -51,9 +54,9 @@ def refresh(settings: Settings) -> Path:
     _say(f"read: {settings.paths.dataset}")
     dataset = read(settings)
     for path, reason in dataset.unreadable:
-        print(f"  skipped {path}: {reason}")
+        print(f"  skipped {readable(str(path))}: {reason}")
     for kept, dropped in dataset.duplicates:
-        print(f"  left out {dropped}: the same image as {kept}")
+        print(f"  left out {readable(str(dropped))}: the same image as {readable(str(kept))}")
 
     _say("set aside and split, by group")
     parts = split(dataset.images, settings.training)
@@ -68,7 +71,7 @@ def refresh(settings: Settings) -> Path:
         print(f"  {len(history.validation_loss)} epochs; best validation loss in epoch {history.best + 1}")
 
     _say(f"threshold: recall on nio at least {settings.training.required_recall:.1%} in validation")
-    model, validation = _with_threshold(model, parts["validation"], settings.training)
+    model, validation = _with_threshold(model, parts["validation"], settings.training.required_recall)
     print(f"  {model.card.threshold:.6g}")
 
     _say("test: images that neither weights nor threshold were chosen on")
@@ -125,7 +128,7 @@ def _fit(parts: dict[Part, list[LabelledImage]], settings: Settings, device: tor
     validation = stack(parts["validation"])
     seen = torch.cat([train_greys, validation[0]])
     std = seen.std(correction=0).item()
-    if std == 0:
+    if std < _SMALLEST_STD:
         raise DatasetError(f"{settings.paths.dataset}: all images are of one and the same grey: nothing to learn from")
     card = ModelCard(
         created=now(),
@@ -144,12 +147,13 @@ def _fit(parts: dict[Part, list[LabelledImage]], settings: Settings, device: tor
     return model, history
 
 
-def _with_threshold(
-    model: Model, validation: list[LabelledImage], options: TrainingSettings
-) -> tuple[Model, Evaluation]:
+def _with_threshold(model: Model, validation: list[LabelledImage], required_recall: float) -> tuple[Model, Evaluation]:
     found = probabilities(model, stack(validation)[0])
-    nio = [score for score, image in zip(found, validation, strict=True) if image.label == "nio"]
-    threshold = min(choose_threshold(nio, options.required_recall), options.max_threshold)
+    nio, io = (
+        [score for score, image in zip(found, validation, strict=True) if image.label == label]
+        for label in ("nio", "io")
+    )
+    threshold = choose_threshold(nio, io, required_recall)
     card = model.card.model_copy(update={"threshold": threshold})
     labels = [image.label for image in validation]
     return Model(card, model.network, model.device), evaluate(labels, found, threshold)

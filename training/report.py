@@ -15,6 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
+from inspection.filename import readable
 from inspection.image import decode
 from inspection.inspector import Inspector
 from inspection.picture import overlay_map, strength
@@ -80,6 +81,7 @@ def _page(findings: Findings, inspector: Inspector) -> str:
     environment = Environment(
         loader=PackageLoader("training"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
+    environment.filters["name"] = lambda path: readable(str(path))
     counts = [
         (part, *(sum(image.label == label for image in images) for label in LABELS))
         for part, images in findings.parts.items()

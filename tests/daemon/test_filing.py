@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from daemon import durable
-from daemon.filing import Claim, Filing, StillWrittenError, readable
+from daemon.filing import Claim, Filing, StillWrittenError
 from daemon.inbox import Candidate
 from inspection.errors import ImageError
+from inspection.filename import readable
 
 RECORD = {"file": "a.png", "verdict": "nio"}
 

@@ -318,7 +318,7 @@ class TestSelfTest:
     def test_another_golden_image(self, untrained_model: Path) -> None:
         """Neither does an exchanged image pass with its hash exchanged."""
         path = next(untrained_model.glob("golden/00*"))
-        Image.fromarray(np.zeros((40, 40), np.uint16)).save(path)
+        Image.fromarray(np.full((40, 40), 65535, np.uint16)).save(path)
         digest = _sha256(path.read_bytes())
         edit_card(untrained_model, lambda card: card["golden"][0].update(sha256=digest), renamed=True)
         assert "self-test failed" in refusal(untrained_model)
@@ -357,8 +357,8 @@ class TestSelfTest:
 
     def test_an_impossible_dropout(self, untrained_model: Path) -> None:
         """A number that no network can be built with is an error of the model."""
-        edit_card(untrained_model, lambda card: card.update(dropout=5.0), renamed=True)
-        assert refusal(untrained_model)
+        edit_card(untrained_model, lambda card: card.update(dropout=5.0))
+        assert "dropout" in refusal(untrained_model)
 
 
 class Touch:

@@ -118,6 +118,6 @@ def test_stopped_before_the_first_epoch(tmp_path: Path, write_labelled: Callable
         process.stdout.read()
         told = process.stderr.read()
     assert process.returncode == 1
-    assert told.splitlines()[-1] == "solderwatch-train: stopped by hand; no model was written"
+    assert told.splitlines()[-1] == "solderwatch-train: stopped by hand; models/current is as it was"
     assert "Traceback" not in told
     assert not (tmp_path / "models").exists()

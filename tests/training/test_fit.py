@@ -146,7 +146,6 @@ class TestBatches:
         assert sum(train.sizes) == 2 * 2 * io
         assert len(train.sizes) >= 2 * 8 or most == 2
 
-    @pytest.mark.xfail(strict=True, raises=ZeroDivisionError, reason="the one-cycle schedule divides by 0 * steps")
     def test_five_steps_in_all(self, discs: Discs) -> None:
         """The schedule fits any number of steps, also when its rise would end with the first one."""
         settings = options(epochs=1)
@@ -232,8 +231,8 @@ class TestFit:
         train, validation = Tapped(*discs(16, 8), settings), discs(4, 4, 1)
         train.tap = lambda number, greys: greys if number <= 16 else greys * math.nan
         network, history = run(train, validation, settings)
-        assert len(history.train_loss) == 3
-        assert math.isnan(history.train_loss[2])
+        assert len(history.train_loss) == 2
+        assert all(map(math.isfinite, history.train_loss))
         assert history.best in {0, 1}
         expected = history.validation_loss[history.best]
         assert validation_loss(network, train, validation, settings) == pytest.approx(expected, rel=1e-4)
