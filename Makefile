@@ -1,5 +1,5 @@
 # What a contributor types. Every target says what it does; nothing here needs root, uv or an answer.
-PYTHON ?= python3.11
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
 .PHONY: install demo test lint format bench lock clean
@@ -8,7 +8,8 @@ install: .venv/.installed  ## create .venv from the hashed lock file
 
 .venv/.installed: requirements/dev.txt pyproject.toml
 	@echo "==> installing the locked packages into .venv (torch is large: several minutes)"
-	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@test -x $(BIN)/pip || $(PYTHON) -m venv .venv || \
+		{ rm -rf .venv; echo "make: $(PYTHON) cannot make a venv: install python3.11-venv, or name another with PYTHON="; exit 1; }
 	$(BIN)/python -m pip install --require-hashes --progress-bar off -r requirements/dev.txt
 	$(BIN)/python -m pip install --no-deps --no-build-isolation --no-index --editable .
 	@touch $@
@@ -40,5 +41,5 @@ LOCK := --upgrade --quiet --generate-hashes --no-emit-index-url --no-emit-find-l
 	--no-annotate --python-version 3.11
 
 clean:  ## remove everything that the other targets made
-	rm -rf .venv demo-run .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info
+	rm -rf .venv demo-run demo-run.* .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

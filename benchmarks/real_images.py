@@ -102,6 +102,9 @@ def _judge(folder: Path, held_out: dict[str, str]) -> dict[str, dict[str, Any]]:
                 source = str(folder / "held-out" / label / name)
                 command = "mv" if index % 2 else "cp"
                 subprocess.run([command, source, str(folder / "data" / "inbox")], check=True)
+        elif event["event"] == "quarantine":
+            daemon.kill()
+            raise SystemExit(f"benchmarks: {event['file']} was not judged: {event['error']}")
         elif event["event"] == "decision":
             records[event["file"]] = event
             if len(records) == len(held_out):

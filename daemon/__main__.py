@@ -38,6 +38,9 @@ def main(argv: list[str] | None = None) -> int:
         for line in str(error).splitlines():
             print(f"solderwatch: {line}", file=sys.stderr)
         return error.exit_code
+    except OSError as error:
+        print(f"solderwatch: {error}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         return 1
     return code

@@ -39,10 +39,10 @@ def _folders(settings: Settings) -> Iterator[Finding]:
     folders = settings.paths.line
     writable = True
     for name, path in folders.items():
-        if not path.is_dir():
-            writable = False
-            continue
         try:
+            if not path.is_dir():
+                writable = False
+                continue
             with tempfile.TemporaryFile(dir=path):
                 pass
         except OSError as error:

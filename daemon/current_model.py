@@ -8,9 +8,9 @@ from typing import Any
 import torch
 
 from daemon.logs import Log
-from inspection.errors import ModelError, NoModelError
+from inspection.errors import DeviceError, NoModelError
 from inspection.inspector import Inspector
-from inspection.model import CURRENT, load
+from inspection.model import CURRENT, load, self_test
 from settings.schema import CamSettings
 
 Signature = tuple[Any, ...]
@@ -41,6 +41,7 @@ class CurrentModel:
         self._device = device
         self._log = log
         self._tried: Signature | None = None
+        self._folder = self._link
 
     def refresh(self) -> Inspector | None:
         """Load what the link names if that has changed; returns what is in use then, None if nothing ever loaded."""
@@ -56,10 +57,11 @@ class CurrentModel:
             else:
                 self._log.warning("no_model", error=str(error), inbox="left untouched until there is one")
             return self.inspector
-        except ModelError as error:
+        except Exception as error:  # noqa: BLE001 - no memory on the GPU, a fault of its driver: the old one must stay
             kept = self.inspector.model.card.model_id if self.inspector else None
-            self._log.error("model_refused", error=str(error), kept=kept)
+            self._log.error("model_refused", error=f"{error}" or type(error).__name__, kept=kept)
             return self.inspector
+        self._folder = self._link.resolve()
         self.inspector = Inspector(model, self._cam.method, only_last_conv=self._cam.only_last_conv)
         card = model.card
         self._log.info(
@@ -72,6 +74,18 @@ class CurrentModel:
             device=str(self._device),
         )
         return self.inspector
+
+    def verify(self) -> None:
+        """Score the golden samples once more, after an image could not be judged.
+
+        Raises:
+            DeviceError: They fail too, so it is the processor that fails, not the image.
+        """
+        assert self.inspector is not None
+        try:
+            self_test(self.inspector.model, self._folder)
+        except Exception as error:
+            raise DeviceError(f"{self.inspector.model.device} fails on golden samples too: {error}") from error
 
     def _signature(self) -> Signature:
         try:

@@ -68,6 +68,11 @@ def rename_noreplace(source: Path, target: Path) -> None:
     # looking first is the best there is.
     try:
         os.link(source, target, follow_symlinks=False)
+    except FileExistsError:
+        # An earlier try was killed between its two steps: both names are the same file.
+        if not os.path.samestat(source.lstat(), target.lstat()):
+            raise
+        source.unlink()
     except OSError as error:
         if error.errno not in {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}:
             raise

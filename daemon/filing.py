@@ -34,7 +34,7 @@ from inspection.filename import readable
 Outcome = Literal["io", "nio", "quarantine"]
 
 _CLAIM, _DECISION, _MAP, _SIDECAR = "claim.json", "decision.json", "cam.part", "sidecar.part"
-_OURS = {_CLAIM, _DECISION, _MAP, _SIDECAR}
+_OURS = {name + end for name in (_CLAIM, _DECISION, _MAP, _SIDECAR) for end in ("", ".new")}
 MAP_SUFFIX, RECORD_SUFFIX, ERROR_SUFFIX = ".cam.png", ".json", ".error.json"
 _LONGEST_ADDITION = len("~99999") + len(ERROR_SUFFIX)
 
@@ -53,6 +53,7 @@ class Claim:
         attempts: How often judging it was begun, this time included.
         claimed: When it was taken, ISO 8601 in UTC.
         settled: What does not decode now never will.
+        marker: The name of the producer's done-marker, beside the image in the inbox.
         interrupted: A process died after it had begun; the next attempt is to be counted before it begins.
     """
 
@@ -61,6 +62,7 @@ class Claim:
     attempts: int
     claimed: str
     settled: bool
+    marker: str | None = None
     interrupted: bool = False
 
     @property
@@ -75,7 +77,13 @@ class Claim:
 
     def write(self) -> None:
         """Make the claim durable."""
-        content = {"source": str(self.source), "claimed": self.claimed, "attempts": self.attempts}
+        content = {
+            "source": str(self.source),
+            "claimed": self.claimed,
+            "attempts": self.attempts,
+            "settled": self.settled,
+            "marker": self.marker,
+        }
         durable.write_json(self.folder / _CLAIM, content)
 
 
@@ -84,10 +92,12 @@ class Filing:
 
     Args:
         folders: `inbox`, `work`, `io`, `nio` and `quarantine`.
+        leases: Whether the kernel's word on writers counts in work.
     """
 
-    def __init__(self, folders: dict[str, Path]) -> None:
+    def __init__(self, folders: dict[str, Path], *, leases: bool = True) -> None:
         self._folders = folders
+        self._leases = leases
         self._work = folders["work"]
 
     def claim(self, candidate: Candidate) -> Claim | None:
@@ -95,21 +105,21 @@ class Filing:
         stamp = datetime.now(UTC)
         folder = self._work / f"{stamp:%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:12]}"
         folder.mkdir()
-        claim = Claim(folder, candidate.relative, 1, utc(stamp), candidate.settled)
-        claim.write()
-        durable.sync(self._work)
+        marker = candidate.marker.name if candidate.marker else None
+        claim = Claim(folder, candidate.relative, 1, utc(stamp), candidate.settled, marker)
         try:
+            claim.write()
+            durable.sync(self._work)
             durable.move(candidate.path, claim.image)
         except FileNotFoundError:
             shutil.rmtree(folder)
             return None
         except OSError:
-            if not claim.image.exists():
-                shutil.rmtree(folder)
+            # Across file systems the copy may be whole and the source not to be removed: the source stays.
+            shutil.rmtree(folder)
             raise
-        durable.sync(folder)
-        if candidate.marker:
-            candidate.marker.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # either name is durable, and both are found
+            durable.sync(folder)
         return claim
 
     def read(self, claim: Claim, max_bytes: int) -> bytes:
@@ -136,7 +146,7 @@ class Filing:
             data = file.read(max_bytes + 1)
             after = os.fstat(descriptor)
             changed = (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns)
-            if changed or len(data) != after.st_size or durable.has_writer(descriptor):
+            if changed or len(data) != after.st_size or (self._leases and durable.has_writer(descriptor)):
                 raise StillWrittenError
             os.fsync(descriptor)
         return data
@@ -216,6 +226,9 @@ class Filing:
 
     def finish(self, claim: Claim) -> None:
         """Forget a claim whose image was filed and logged."""
+        if claim.marker:
+            with contextlib.suppress(OSError):
+                (self._folders["inbox"] / claim.source.parent / claim.marker).unlink()
         self._clear(claim)
 
     def _clear(self, claim: Claim) -> None:
@@ -232,8 +245,20 @@ class Filing:
             if claim is None:
                 # The crash came between making the folder and moving the image, or just before the end.
                 shutil.rmtree(folder)
+            elif not claim.decided and self._is_spare_copy(claim):
+                shutil.rmtree(folder)
             else:
                 yield replace(claim, interrupted=interrupted)
+
+    def _is_spare_copy(self, claim: Claim) -> bool:
+        """Whether a claim across file systems died before its last step: the whole image is still in the inbox."""
+        source = self._folders["inbox"] / claim.source
+        return (
+            source.is_file()
+            and not source.is_symlink()
+            and source.stat().st_dev != claim.image.lstat().st_dev
+            and durable.digest(source) == durable.digest(claim.image)
+        )
 
     def begin_again(self, claim: Claim) -> Claim:
         """Count one more attempt, durably, before judging begins."""
@@ -246,10 +271,17 @@ def _read_claim(folder: Path) -> Claim | None:
     """The claim in a folder of work/; None where there is neither an image nor a decision."""
     try:
         content = json.loads((folder / _CLAIM).read_bytes())
-        claim = Claim(folder, Path(content["source"]), content["attempts"], content["claimed"], settled=True)
-    except (FileNotFoundError, ValueError, KeyError):
+        claim = Claim(
+            folder,
+            Path(content["source"]),
+            content["attempts"],
+            content["claimed"],
+            content.get("settled", True),
+            content.get("marker"),
+        )
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
         # Not our doing: claim.json is durable before an image comes in. Whatever is there is judged by its own name.
-        others = [path for path in folder.iterdir() if path.name not in _OURS]
+        others = [path for path in folder.iterdir() if path.name not in _OURS and path.suffix != ".part"]
         if not others:
             return None
         claim = Claim(folder, Path(others[0].name), 1, utc(datetime.now(UTC)), settled=True)

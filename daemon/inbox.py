@@ -71,11 +71,10 @@ class Inbox:
         self._suffixes = tuple(settings.suffixes)
         self._seen: dict[Path, tuple[Signature, float]] = {}
         self._deferred: set[tuple[int, int]] = set()
+        self._given_back = 0
         self.waiting = 0
-        """Images of the last whole scan that were still being written."""
-        self.leases = settings.admission == "lease"
-        if settings.admission == "auto":
-            self.leases = not is_network(file_system(root))
+        """Images of the last whole scan, and given back since, that may still be written."""
+        self.leases = trusts_leases(settings, root)
 
     def scan(self) -> Iterator[Candidate]:
         """Every file that may be claimed now; checked lazily, one by one, as the caller takes them.
@@ -84,7 +83,7 @@ class Inbox:
             OSError: The inbox itself cannot be read.
         """
         seen: dict[Path, tuple[Signature, float]] = {}
-        waiting = 0
+        waiting = self._given_back = 0
         for entry in self._walk():
             if not self._is_image(entry):
                 continue
@@ -104,13 +103,15 @@ class Inbox:
                 yield candidate
             else:
                 waiting += 1
-        self._seen, self.waiting = seen, waiting
-        self._deferred &= {signature[:2] for signature, _ in seen.values()}
+        self._seen, self.waiting = seen, waiting + self._given_back
+        if not self._given_back:
+            self._deferred &= {signature[:2] for signature, _ in seen.values()}
 
     def defer(self, path: Path) -> None:
         """Do not admit this file again before nothing about it has changed for the quiet time."""
         found = path.lstat()
         self._deferred.add((found.st_dev, found.st_ino))
+        self._given_back += 1
 
     def _walk(self) -> Iterator[os.DirEntry[str]]:
         """All entries but folders; the inbox itself must be readable, a folder in it may vanish meanwhile."""
@@ -151,6 +152,13 @@ class Inbox:
         return Candidate(path, relative, settled)
 
 
+def trusts_leases(settings: InboxSettings, folder: Path) -> bool:
+    """Whether the kernel's word on writers counts in a folder; a network share gives none that could be trusted."""
+    if settings.admission == "auto":
+        return not is_network(file_system(folder))
+    return settings.admission == "lease"
+
+
 def is_being_written(path: Path) -> bool | None:
     """Whether anybody holds the file for writing; None where that cannot be told (another's file, no such call)."""
     try:
@@ -176,6 +184,7 @@ class Watch:
         self._handler = _Waker(wake)
         self._observer: BaseObserver | None = None
         self._armed: tuple[int, int] | None = None
+        self._failed: tuple[tuple[int, int], str] | None = None
 
     def ensure(self) -> str | None:
         """Arm the watch, again if it died or the folder was replaced.
@@ -191,13 +200,17 @@ class Watch:
         identity = found.st_dev, found.st_ino
         if self._observer and self._armed == identity and self._is_alive(self._observer):
             return None
+        # watchdog leaves descriptors behind when it fails, so each folder is tried once.
+        if self._failed and self._failed[0] == identity:
+            return self._failed[1]
         self.stop()
         observer = Observer()
         try:
             observer.schedule(self._handler, str(self._root), recursive=True, event_filter=_WAKING)
             observer.start()
         except OSError as error:
-            return f"{self._root}: no events: {error.strerror}; see fs.inotify in sysctl"
+            self._failed = identity, f"{self._root}: {error.strerror}; raise fs.inotify.* in sysctl, then reload"
+            return self._failed[1]
         self._observer, self._armed = observer, identity
         return None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import itertools
 import threading
@@ -9,15 +10,16 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from daemon.current_model import CurrentModel
 from daemon.filing import Claim, Filing, StillWrittenError, utc
-from daemon.inbox import Candidate, Inbox, Watch
+from daemon.inbox import Candidate, Inbox, Watch, trusts_leases
 from daemon.logs import Log
 from inspection import picture
 from inspection.errors import ImageError
@@ -27,6 +29,9 @@ from inspection.inspector import Inspection, Inspector
 from settings import Settings
 
 _LONGEST_BACKOFF_S = 60.0
+_REST_S = 30.0
+_BEAT_S = 20.0
+_DISK_TROUBLE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ESTALE, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 
 
 @dataclass
@@ -89,22 +94,23 @@ class Line:
         self._model = model
         self._log = log
         self._stop, self._wake, self._tally, self._beat = stop, wake, tally, beat
-        self._filing = Filing(settings.paths.line)
+        self._filing = Filing(settings.paths.line, leases=trusts_leases(settings.inbox, settings.paths.work))
         self.inbox = Inbox(settings.paths.inbox, settings.inbox)
         self._watch = Watch(settings.paths.inbox, wake)
         self._blind: str | None = "not armed yet"
-        self._pending: deque[Claim] = deque()
+        self._in_hand: dict[Path, Claim] = {}
+        """Everything claimed and not yet filed, by its folder in work/."""
+        self._resting: dict[Path, float] = {}
+        """Files that could not be moved or read, and until when they are left alone."""
         self._batch_size = settings.judge.batch_size
         self._backoff_s = 0.0
 
     def recover(self, *, interrupted: bool) -> None:
-        """Roll forward what an earlier run had decided; take what it had not back in hand."""
-        for claim in self._filing.recover(interrupted=interrupted):
+        """Take what an earlier run left back in hand; what it had decided is rolled forward first."""
+        found = sorted(self._filing.recover(interrupted=interrupted), key=lambda claim: not claim.decided)
+        for claim in found:
             self._log.info("recovered", file=readable(str(claim.source)), attempts=claim.attempts)
-            if claim.decided:
-                self._pending.appendleft(claim)
-            else:
-                self._pending.append(claim)
+            self._in_hand[claim.folder] = claim
 
     def run(self, *, once: bool = False) -> None:
         """Judge until `stop` is set; with `once`, until the inbox is empty."""
@@ -116,18 +122,20 @@ class Line:
                 self._beat(self._state())
                 if once and idle:
                     return
-                self._wake.wait(self._pause_s())
+                self._pause()
         finally:
             self._watch.stop()
 
     def _pass(self) -> bool:
         """Look at the inbox once and judge all that is ready; True when nothing is left to wait for."""
-        inspector = self._model.refresh()
         try:
-            while self._pending and not self._stop.is_set():
-                if self._needs_model(self._pending[0]) and inspector is None:
-                    break
-                self._process([self._pending.popleft()])
+            inspector = self._model.refresh()
+            for claim in list(self._in_hand.values()):
+                if self._stop.is_set():
+                    return False
+                if not self._rests(claim.folder) and (inspector or not self._needs_model(claim)):
+                    self._process([claim])
+                    self._beat(self._state())
             if inspector is None:
                 return False
             for batch in _batches(self.inbox.scan(), lambda: self._batch_size):
@@ -140,7 +148,7 @@ class Line:
             self._back_off(error)
             return False
         self._backoff_s = 0.0
-        return not self._pending and self.inbox.waiting == 0
+        return not self._in_hand and self.inbox.waiting == 0
 
     def _needs_model(self, claim: Claim) -> bool:
         return not claim.decided and not self._is_poison(claim)
@@ -149,29 +157,46 @@ class Line:
         return claim.interrupted and claim.attempts >= self._settings.judge.max_attempts
 
     def _claim(self, candidates: Sequence[Candidate]) -> list[Claim]:
-        claims: list[Claim] = []
-        with self._keeping(claims):
-            for candidate in candidates:
+        claims = []
+        for candidate in candidates:
+            if self._rests(candidate.path):
+                continue
+            with self._one_file(candidate.path):
                 claim = self._filing.claim(candidate)
                 if claim:
+                    self._in_hand[claim.folder] = claim
                     claims.append(claim)
         return claims
 
     def _process(self, claims: Sequence[Claim]) -> None:
-        """Bring claimed images to their folders."""
-        with self._keeping(claims):
-            opened = [self._open(claim) for claim in claims]
-            for item, inspection, judge_ms in self._judge([item for item in opened if item]):
+        """Bring claimed images to their folders; what trouble interrupts stays in hand."""
+        ready = []
+        for claim in claims:
+            with self._one_file(claim.folder):
+                found = self._open(claim)
+                if found:
+                    ready.append(found)
+        for item, inspection, judge_ms in self._judge(ready):
+            with self._one_file(item.claim.folder):
                 self._decide(item, inspection, judge_ms)
 
     @contextmanager
-    def _keeping(self, claims: Sequence[Claim]) -> Iterator[None]:
-        """What transient trouble interrupts stays in hand for later."""
+    def _one_file(self, path: Path) -> Iterator[None]:
+        """Trouble with one file must not stop the others: it rests for a while. Trouble with the disk is raised."""
         try:
             yield
-        except OSError:
-            self._pending.extend(claim for claim in claims if claim.folder.exists())
-            raise
+        except OSError as error:
+            if error.errno in _DISK_TROUBLE:
+                raise
+            self._resting[path] = time.monotonic() + _REST_S
+            name = self._in_hand[path].source if path in self._in_hand else path
+            self._log.error("trouble", file=readable(str(name)), error=readable(str(error)), retry_in_s=_REST_S)
+
+    def _rests(self, path: Path) -> bool:
+        if self._resting.get(path, 0.0) > time.monotonic():
+            return True
+        self._resting.pop(path, None)
+        return False
 
     def _open(self, claim: Claim) -> _InHand | None:
         """Read and decode one image; None when it was dealt with otherwise."""
@@ -182,7 +207,7 @@ class Line:
             self._quarantine(claim, f"judging it was begun {claim.attempts} times and never finished")
             return None
         if claim.interrupted:
-            claim = self._filing.begin_again(claim)
+            claim = self._in_hand[claim.folder] = self._filing.begin_again(claim)
         limits = self._settings.inbox
         started = time.perf_counter()
         try:
@@ -192,8 +217,7 @@ class Line:
             self._give_back(claim, "still being written")
             return None
         except MemoryError:
-            self._pending.append(replace(claim, interrupted=True))
-            return None
+            raise OSError(f"no memory to decode {len(data)} bytes") from None
         except ImageError as error:
             if claim.settled:
                 self._quarantine(claim, str(error))
@@ -211,23 +235,28 @@ class Line:
         started = time.perf_counter()
         try:
             inspections = inspector.inspect([item.image.pixels for item in items])
-        except Exception as error:
-            if isinstance(error, torch.OutOfMemoryError):
-                torch.cuda.empty_cache()
+        except Exception as error:  # noqa: BLE001 - whatever it is, it must not stop the line
+            if _is_memory(error):
                 self._batch_size = max(1, self._batch_size // 2)
                 self._log.warning("out_of_memory", batch_size=self._batch_size)
-                if len(items) == 1:
-                    raise OSError(f"out of memory on {inspector.model.device}") from error
             if len(items) > 1:
                 for item in items:
                     yield from self._judge([item])
                 return
-            self._log.error("judging_failed", file=readable(str(items[0].claim.source)), exc_info=error)
-            self._quarantine(items[0].claim, f"could not be judged: {type(error).__name__}: {error}")
+            with self._one_file(items[0].claim.folder):
+                self._judging_failed(items[0].claim, error)
             return
         each_ms = _ms_since(started) / len(items)
         for item, inspection in zip(items, inspections, strict=True):
             yield item, inspection, each_ms
+
+    def _judging_failed(self, claim: Claim, error: Exception) -> None:
+        """Put the image away if it is to blame; if the processor is, nothing may be put away any more."""
+        if _is_memory(error):
+            raise OSError(f"no memory to judge on {self._inspector().model.device}") from error
+        self._log.error("judging_failed", file=readable(str(claim.source)), exc_info=error)
+        self._model.verify()
+        self._quarantine(claim, f"could not be judged: {type(error).__name__}: {error}")
 
     def _inspector(self) -> Inspector:
         inspector = self._model.inspector
@@ -284,17 +313,18 @@ class Line:
     def _file(self, claim: Claim) -> None:
         """Publish, log, forget; in that order, so that the log is at least once."""
         record = self._filing.publish(claim)
-        fields = {key: value for key, value in record.items() if key != "outcome"}
         if record["outcome"] == "quarantine":
-            self._log.warning("quarantine", **fields)
+            self._log.warning("quarantine", **record)
         else:
-            self._log.info("decision", **fields)
+            self._log.info("decision", **record)
         self._tally.add(record)
         self._filing.finish(claim)
+        del self._in_hand[claim.folder]
 
     def _give_back(self, claim: Claim, reason: str) -> None:
         """Young files may be unfinished: their writer gets the quiet time once more."""
         place = self._filing.give_back(claim)
+        del self._in_hand[claim.folder]
         with suppress(FileNotFoundError):
             self.inbox.defer(place)
         self._log.info("given_back", file=readable(str(claim.source)), reason=reason)
@@ -312,15 +342,17 @@ class Line:
     def _back_off(self, error: OSError) -> None:
         """Transient trouble: keep everything, claim nothing for a while, and say so."""
         self._backoff_s = min(max(1.0, 2 * self._backoff_s), _LONGEST_BACKOFF_S)
-        self._log.error("trouble", error=readable(str(error)), retry_in_s=self._backoff_s, in_hand=len(self._pending))
+        self._log.error("trouble", error=readable(str(error)), retry_in_s=self._backoff_s, in_hand=len(self._in_hand))
 
-    def _pause_s(self) -> float:
-        if self._backoff_s:
-            # Events must not turn the pause into a busy loop.
-            self._stop.wait(self._backoff_s)
-            return 0.0
+    def _pause(self) -> None:
+        """Wait for an event, the next scan, or the end of the trouble; with a beat now and then."""
         limits = self._settings.inbox
-        return min(limits.scan_s, limits.quiet_s / 2) if self.inbox.waiting else limits.scan_s
+        seconds = min(limits.scan_s, limits.quiet_s / 2) if self.inbox.waiting else limits.scan_s
+        # In trouble, events must not turn the pause into a busy loop.
+        signal, seconds = (self._stop, self._backoff_s) if self._backoff_s else (self._wake, seconds)
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0 and not signal.wait(min(left, _BEAT_S)):
+            self._beat(self._state())
 
     def _state(self) -> str:
         if self._backoff_s:
@@ -335,3 +367,8 @@ def _batches(items: Iterator[Candidate], size: Callable[[], int]) -> Iterator[li
 
 def _ms_since(started: float) -> float:
     return round(1000 * (time.perf_counter() - started), 2)
+
+
+def _is_memory(error: Exception) -> bool:
+    """Whether there was not enough memory, on whatever device; torch has no name of its own for the CPU's."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)

@@ -25,6 +25,7 @@ from inspection.errors import ConfigError, NoModelError, SolderwatchError
 from settings import Settings, load
 
 _STATUS_EVERY_S = 2.0
+_LOCK_TRIES = 5
 
 
 class Service:
@@ -60,23 +61,26 @@ class Service:
         with _only_daemon(self._settings.paths.work):
             self._log.info("starting", version=version("solderwatch"), pid=os.getpid(), config=str(self._config))
             first = True
-            while not self._ended:
-                self._reload.clear()
+            while True:
                 self._stop.clear()
+                # In this order: a signal that comes just now is not forgotten.
+                if self._ended:
+                    break
+                if self._reload.is_set():
+                    self._reload.clear()
+                    self._read_configuration()
                 self._build()
                 assert self._line is not None
                 self._line.recover(interrupted=first)
                 if once and self._inspector_missing():
                     raise NoModelError(
-                        f"{self._settings.paths.models}: no model to judge with; train one with solderwatch-train"
+                        f"{self._settings.paths.models}: no model to judge with; see above, or run solderwatch-train"
                     )
                 first = False
                 notify(f"READY=1\nSTATUS={self._summary('watching')}")
                 self._line.run(once=once)
                 if once and not self._reload.is_set():
                     break
-                if self._reload.is_set() and not self._ended:
-                    self._read_configuration()
             notify("STOPPING=1")
             self._write_status("stopped")
             self._log.info("stopped", **self._tally.counts)
@@ -175,13 +179,13 @@ def make_folders(settings: Settings) -> None:
     """Make the folders that the configuration names and that are not there yet.
 
     Raises:
-        ConfigError: One cannot be made.
+        SolderwatchError: One cannot be made; maybe not yet, so this is no fault of the configuration.
     """
     for name, path in (*settings.paths.line.items(), ("models", settings.paths.models)):
         try:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise ConfigError(
+            raise SolderwatchError(
                 f"paths.{name}: {path}: cannot be made: {error.strerror}; make it, or mend its owner"
             ) from None
 
@@ -199,10 +203,15 @@ def notify(state: str) -> None:
 @contextmanager
 def _only_daemon(work: Path) -> Iterator[None]:
     with (work / LOCK).open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ConfigError(
-                f"paths.work: {work}: another solderwatch works there; stop it, or give each its own folder"
-            ) from None
+        # `solderwatch status` holds the lock for an instant.
+        for attempt in range(_LOCK_TRIES):
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if attempt == _LOCK_TRIES - 1:
+                    raise ConfigError(
+                        f"paths.work: {work}: another solderwatch works there; stop it, or give each its own folder"
+                    ) from None
+                time.sleep(0.2)
         yield

@@ -210,7 +210,7 @@ def load(folder: Path, device: torch.device) -> Model:
         raise ModelError(f"{folder / _WEIGHTS}: not the weights of a {card.architecture} network: {reason}") from None
     network = network.to(device).to(memory_format=torch.channels_last).eval().requires_grad_(requires_grad=False)
     model = Model(card, network, device)
-    _self_test(model, folder)
+    self_test(model, folder)
     return model
 
 
@@ -250,8 +250,12 @@ def read_card(folder: Path) -> ModelCard:
     return card
 
 
-def _self_test(model: Model, folder: Path) -> None:
-    """Score the golden samples as the daemon scores images, and compare."""
+def self_test(model: Model, folder: Path) -> None:
+    """Score the golden samples as the daemon scores images, and compare.
+
+    Raises:
+        ModelError: One is damaged, or scores differently.
+    """
     for sample in model.card.golden:
         path = folder / _GOLDEN / sample.file
         data = _read(path)

@@ -79,7 +79,7 @@ def _problems(error: ValidationError) -> Iterator[str]:
         else:
             message = _PLAIN.get(item["type"], item["msg"][0].lower() + item["msg"][1:])
         value = "" if isinstance(item["input"], dict | BaseModel) else f" {item['input']!r}:"
-        yield f"{key}:{value} {message}"
+        yield f"{key}:{value} {message}" if key else message
 
 
 def _nearest(location: tuple[int | str, ...]) -> str:

@@ -39,10 +39,10 @@ def _file_name(path: Path) -> Path:
     return path
 
 
-def _suffix(value: str) -> str:
+def _ending(value: str) -> str:
     if not re.fullmatch(r"\.[\w.]*\w", value):
         raise ValueError("no suffix: write it with its dot, like .png")
-    return value.lower()
+    return value
 
 
 def _regex(value: str) -> str:
@@ -69,7 +69,8 @@ def _number_like(value: object) -> object:
 ConfigPath = Annotated[Path, Field(strict=False), AfterValidator(_resolve)]
 LogPath = Annotated[Path, Field(strict=False), AfterValidator(_file_name), AfterValidator(_resolve)]
 Device = Annotated[str, AfterValidator(_device)]
-Suffix = Annotated[str, AfterValidator(_suffix)]
+Ending = Annotated[str, AfterValidator(_ending)]
+Suffix = Annotated[Ending, AfterValidator(str.lower)]
 Regex = Annotated[str, AfterValidator(_regex)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 Probability = Annotated[float, Field(ge=0, le=1)]
@@ -119,13 +120,13 @@ class InboxSettings(Section):
     admission: Literal["auto", "lease", "quiet"] = "auto"
     quiet_s: Annotated[float, Field(gt=0, le=3600)] = 3.0
     scan_s: Annotated[float, Field(gt=0, le=3600)] = 5.0
-    done_marker: Suffix | None = None
+    done_marker: Ending | None = None
     max_file_mb: Annotated[int, Field(gt=0)] = 512
     max_pixels: Annotated[int, Field(gt=0)] = 100_000_000
 
     @model_validator(mode="after")
     def _marker_is_no_image(self) -> InboxSettings:
-        if self.done_marker in self.suffixes:
+        if self.done_marker and self.done_marker.lower() in self.suffixes:
             raise ValueError(f"done_marker {self.done_marker} is one of the suffixes: choose another, such as .done")
         return self
 
@@ -133,7 +134,7 @@ class InboxSettings(Section):
 class JudgeSettings(Section):
     """How images are taken in hand."""
 
-    batch_size: Annotated[int, Field(ge=1, le=1024)] = 8
+    batch_size: Annotated[int, Field(ge=1, le=64)] = 8
     max_attempts: Annotated[int, Field(ge=1, le=100)] = 3
 
 
@@ -187,7 +188,7 @@ class TrainingSettings(Section):
     batch_size: Annotated[int, Field(ge=2)] = 128
     workers: Annotated[int, Field(ge=0, le=64)] = 0
     epochs: Annotated[int, Field(ge=1)] = 60
-    patience: Annotated[int, Field(ge=1)] = 15
+    patience: Annotated[int, Field(ge=1)] = 40
     optimizer: Literal["adamw", "adam"] = "adamw"
     learning_rate: Annotated[Rate, Field(gt=0, lt=1)] = 0.002
     weight_decay: Annotated[Rate, Field(ge=0, lt=1)] = 0.01

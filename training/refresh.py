@@ -58,6 +58,7 @@ def refresh(settings: Settings) -> Path:
     for kept, dropped in dataset.duplicates:
         print(f"  left out {readable(str(dropped))}: the same image as {readable(str(kept))}")
 
+    _tell_unmatched(dataset, settings)
     _say("set aside and split, by group")
     parts = split(dataset.images, settings.training)
     for part, images in parts.items():
@@ -104,6 +105,18 @@ def refresh(settings: Settings) -> Path:
     _say(f"promote: {settings.paths.models / 'current'} -> {folder.name}")
     promote(folder)
     return folder
+
+
+def _tell_unmatched(dataset: Dataset, settings: Settings) -> None:
+    """A pattern that matches nothing would let images of one part straddle the split in silence."""
+    pattern = settings.training.group_pattern
+    unmatched = sum(image.group == image.sha256 for image in dataset.images)
+    if pattern and unmatched == len(dataset.images):
+        raise DatasetError(
+            f"training.group_pattern: {pattern!r} matches no file name, such as {dataset.images[0].path.name!r}"
+        )
+    if pattern and unmatched:
+        print(f"  {unmatched} of {len(dataset.images)} names do not match training.group_pattern: each its own part")
 
 
 def _say(step: str) -> None:

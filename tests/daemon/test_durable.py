@@ -36,6 +36,10 @@ def test_rename_without_renameat2_never_overwrites_either(tmp_path: Path, monkey
         durable.rename_noreplace(tmp_path / "a", tmp_path / "b")
     durable.rename_noreplace(tmp_path / "a", tmp_path / "c")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["b", "c"]
+    # An earlier try was killed between its two steps.
+    os.link(tmp_path / "c", tmp_path / "d")
+    durable.rename_noreplace(tmp_path / "c", tmp_path / "d")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["b", "d"]
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -53,13 +54,33 @@ def test_a_claim_has_one_winner(folders: dict[str, Path]) -> None:
     assert _files(folders["work"]) == []
 
 
-def test_the_done_marker_goes_with_the_claim(folders: dict[str, Path]) -> None:
-    """The producer's marker does not stay behind to mark the next image of that name."""
+def test_the_done_marker_goes_when_the_image_is_filed(folders: dict[str, Path]) -> None:
+    """The producer's marker does not stay to mark the next image of that name, also if a crash comes between."""
     image, marker = folders["inbox"] / "a.png", folders["inbox"] / "a.png.done"
     image.write_bytes(b"x")
     marker.touch()
     Filing(folders).claim(Candidate(image, Path("a.png"), settled=True, marker=marker))
+    assert _files(folders["inbox"]) == ["a.png.done"]
+    filing = Filing(folders)
+    (claim,) = filing.recover(interrupted=True)
+    filing.commit(claim, "io", RECORD, b"map")
+    filing.publish(claim)
+    filing.finish(claim)
     assert _files(folders["inbox"]) == []
+
+
+def test_a_copy_whose_source_is_still_there_is_dropped(folders: dict[str, Path]) -> None:
+    """A claim across file systems that died before it removed the source is made again: one image, one verdict."""
+    shm = Path("/dev/shm")  # noqa: S108 - it is another file system, which is the point
+    if not os.access(shm, os.W_OK) or shm.stat().st_dev == folders["work"].stat().st_dev:
+        pytest.skip("no second file system to write to")
+    with tempfile.TemporaryDirectory(dir=shm) as inbox:
+        folders["inbox"] = Path(inbox)
+        _, claim = _claim(folders)
+        (folders["inbox"] / "a.png").write_bytes(b"image")
+        assert list(Filing(folders).recover(interrupted=True)) == []
+        assert not claim.folder.exists()
+        assert _files(folders["inbox"]) == ["a.png"]
 
 
 def test_a_decided_image_appears_with_both_sidecars(folders: dict[str, Path]) -> None:
@@ -161,6 +182,8 @@ def test_what_a_crash_left_without_an_image_is_cleared(folders: dict[str, Path])
     folder = folders["work"] / "20260101T000000-abc"
     folder.mkdir()
     (folder / "claim.json").write_text('{"source": "a.png", "claimed": "", "attempts": 1}')
+    (folders["work"] / "20260101T000000-ghi").mkdir()
+    (folders["work"] / "20260101T000000-ghi" / "claim.json.new").write_text('{"source')
     (folders["work"] / "20260101T000000-def").mkdir()
     assert list(Filing(folders).recover(interrupted=True)) == []
     assert list(folders["work"].iterdir()) == []

@@ -1,0 +1,137 @@
+"""The line in one process, where single calls can be made to fail."""
+
+from __future__ import annotations
+
+import errno
+import io
+import json
+import os
+import shutil
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from daemon import durable
+from daemon.current_model import CurrentModel
+from daemon.line import Line, Tally
+from daemon.logs import open_log
+from daemon.service import make_folders
+from inspection.errors import DeviceError
+from settings import load
+
+
+class Bench:
+    """A line in a folder, with its log and its tally."""
+
+    def __init__(self, folder: Path) -> None:
+        settings = load(folder / "config.yaml")
+        make_folders(settings)
+        self.stream = io.StringIO()
+        self.tally = Tally()
+        self.beats: list[str] = []
+        log = open_log(settings.logs, self.stream)
+        self.model = CurrentModel(settings.paths.models, settings.cam, torch.device("cpu"), log)
+        self.line = Line(
+            settings,
+            self.model,
+            log,
+            stop=threading.Event(),
+            wake=threading.Event(),
+            tally=self.tally,
+            beat=self.beats.append,
+        )
+        self.inbox = settings.paths.inbox
+
+    def events(self, name: str) -> list[dict[str, Any]]:
+        """What was logged."""
+        found = [json.loads(line) for line in self.stream.getvalue().splitlines()]
+        return [event for event in found if event["event"] == name]
+
+
+@pytest.fixture
+def bench(line: Path, trained: Path) -> Bench:
+    """A line with three good images in its inbox."""
+    made = Bench(line)
+    for index, path in enumerate(sorted((trained / "dataset" / "io").iterdir())[:3]):
+        shutil.copyfile(path, made.inbox / f"{index}.png")
+    return made
+
+
+def _failing(real: Callable[..., Any], code: int, times: int, name: str = "") -> Callable[..., Any]:
+    """A call that fails so often, on paths that hold a name, and then works."""
+    left = [times]
+
+    def call(path: Path, *rest: Any) -> Any:
+        if left[0] and name in str(path):
+            left[0] -= 1
+            raise OSError(code, os.strerror(code), str(path))
+        return real(path, *rest)
+
+    return call
+
+
+def test_a_full_disk_is_waited_for(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While nothing can be written everything is kept; once there is room again, everything is judged, each once."""
+    monkeypatch.setattr(durable, "write", _failing(durable.write, errno.ENOSPC, 2))
+    bench.line.run(once=True)
+    assert len(bench.events("trouble")) == 2
+    assert sorted(event["file"] for event in bench.events("decision")) == ["0.png", "1.png", "2.png"]
+    assert list(bench.inbox.iterdir()) == []
+
+
+def test_a_file_that_cannot_be_moved_does_not_stop_the_others(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One file that is not ours to move stays where it is and is told; the others are judged."""
+    monkeypatch.setattr(durable, "move", _failing(durable.move, errno.EACCES, -1, "/1.png"))
+    bench.line.run(once=True)
+    assert sorted(event["file"] for event in bench.events("decision")) == ["0.png", "2.png"]
+    (trouble,) = bench.events("trouble")
+    assert "1.png" in trouble["file"]
+    assert [path.name for path in bench.inbox.iterdir()] == ["1.png"]
+
+
+def _fail_to_inspect(bench: Bench, monkeypatch: pytest.MonkeyPatch, *, also_golden: bool) -> None:
+    inspector = bench.model.refresh()
+    assert inspector
+    inspect = inspector.inspect
+
+    def failing(images: Any) -> Any:
+        if len(images) > 1 or images[0].shape == (40, 40):
+            raise RuntimeError("unspecified launch failure")
+        return inspect(images)
+
+    monkeypatch.setattr(inspector, "inspect", failing)
+    if also_golden:
+        monkeypatch.setattr("daemon.current_model.self_test", failing)
+
+
+def test_an_image_that_cannot_be_judged_is_put_away(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the model still scores its golden samples, an image that fails is to blame: quarantine, never io."""
+    _fail_to_inspect(bench, monkeypatch, also_golden=False)
+    bench.line.run(once=True)
+    assert len(bench.events("quarantine")) == 3
+    assert "unspecified launch failure" in bench.events("quarantine")[0]["error"]
+
+
+def test_a_processor_that_fails_costs_no_image(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the golden samples fail too the daemon ends; the images stay in hand and are judged at the next start."""
+    _fail_to_inspect(bench, monkeypatch, also_golden=True)
+    with pytest.raises(DeviceError, match="golden"):
+        bench.line.run(once=True)
+    assert not bench.events("quarantine")
+    monkeypatch.undo()
+    again = Bench(bench.inbox.parents[1])
+    again.line.recover(interrupted=True)
+    again.line.run(once=True)
+    assert len(again.events("decision")) == 3
+
+
+def test_a_wait_is_no_silence(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the line waits for images or for room on the disk it says that it is alive."""
+    monkeypatch.setattr("daemon.line._BEAT_S", 0.05)
+    monkeypatch.setattr(durable, "write", _failing(durable.write, errno.ENOSPC, 1))
+    bench.line.run(once=True)
+    assert len([beat for beat in bench.beats if beat.startswith("trouble")]) > 5
