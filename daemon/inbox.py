@@ -72,9 +72,13 @@ class Inbox:
         self._seen: dict[Path, tuple[Signature, float]] = {}
         self._deferred: set[tuple[int, int]] = set()
         self._given_back = 0
-        self.waiting = 0
-        """Images of the last whole scan, and given back since, that may still be written."""
+        self._waiting = 0
         self.leases = trusts_leases(settings, root)
+
+    @property
+    def waiting(self) -> int:
+        """Images that may still be written: those of the last whole scan, and those given back since it began."""
+        return self._waiting + self._given_back
 
     def scan(self) -> Iterator[Candidate]:
         """Every file that may be claimed now; checked lazily, one by one, as the caller takes them.
@@ -103,7 +107,7 @@ class Inbox:
                 yield candidate
             else:
                 waiting += 1
-        self._seen, self.waiting = seen, waiting + self._given_back
+        self._seen, self._waiting = seen, waiting
         if not self._given_back:
             self._deferred &= {signature[:2] for signature, _ in seen.values()}
 
