@@ -29,7 +29,7 @@ CONFIG = """\
 # The demo's configuration; everything else as in the commented config.yaml at the top of the repository.
 training:
   image_size: 96
-  epochs: 25
+  epochs: 22
   batch_size: 32
 """
 

@@ -10,6 +10,8 @@ from scipy.stats import beta
 from inspection.verdict import rounded
 
 CONFIDENCE = 0.95
+_TOWARDS_IO = 0.9
+"""How far down the gap between nio and io the threshold lies, in log-odds; the rest is room for arithmetic."""
 
 
 def choose_threshold(
@@ -18,7 +20,8 @@ def choose_threshold(
     """The threshold that keeps the required recall on these nio images with the fewest false calls.
 
     Every threshold between the lowest nio image that must be caught and the image next below it gives the same
-    verdicts. The one half way, in log-odds, leaves new images the most room on both sides.
+    verdicts here. A missed defect costs far more than a false call, so it is put near the lower end: a new nio image may
+    score lower than all of these and is still caught.
 
     Args:
         nio_probabilities: Of images that are nio, and that the model was not fitted to.
@@ -35,9 +38,10 @@ def choose_threshold(
     below = [found for score in (*io_probabilities, *ranked) if (found := rounded(score)) < lowest]
     if not below:
         return lowest
-    half_way = 1 / (1 + math.exp(-(_log_odds(lowest) + _log_odds(max(below))) / 2))
+    odds = _log_odds(lowest) + _TOWARDS_IO * (_log_odds(max(below)) - _log_odds(lowest))
+    threshold = rounded(1 / (1 + math.exp(-odds)))
     # The rounding may reach one of the two where they are neighbours.
-    return min(lowest, rounded(half_way)) if rounded(half_way) > max(below) else lowest
+    return min(lowest, threshold) if threshold > max(below) else lowest
 
 
 def _log_odds(probability: float) -> float:

@@ -39,9 +39,9 @@ def test_no_threshold_with_the_recall_has_fewer_false_calls(nio: list[float], io
             assert sum(judge(p, other).label == "nio" for p in io) >= false_calls
 
 
-def test_room_on_both_sides() -> None:
-    """The threshold lies half way, in log-odds, between the lowest nio and the image next below it."""
-    assert choose_threshold([0.9, 0.99], [0.001, 0.1], 0.99) == pytest.approx(0.5)
+def test_room_for_new_nio_images() -> None:
+    """The threshold lies far below the lowest nio, near the image next below it, but above that one."""
+    assert 0.1 < choose_threshold([0.9, 0.99], [0.001, 0.1], 0.99) < 0.2
     assert choose_threshold([0.9, 0.99], [], 0.99) == pytest.approx(0.9)
 
 
