@@ -19,9 +19,9 @@ def choose_threshold(
 ) -> float:
     """The threshold that keeps the required recall on these nio images with the fewest false calls.
 
-    Every threshold between the lowest nio image that must be caught and the image next below it gives the same
-    verdicts here. A missed defect costs far more than a false call, so it is put near the lower end: a new nio image may
-    score lower than all of these and is still caught.
+    Every threshold between the lowest nio image that must be caught and the image next below it gives the same verdicts
+    here. A missed defect costs far more than a false call, so it is put near the lower end: a new nio image may score
+    lower than all of these and is still caught.
 
     Args:
         nio_probabilities: Of images that are nio, and that the model was not fitted to.
