@@ -14,6 +14,7 @@ Then the sidecars appear in io/, nio/ or quarantine/, and last the image.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -104,7 +105,10 @@ class Filing:
         """Take an image in hand, before anything of it is read; None when somebody else was faster."""
         stamp = datetime.now(UTC)
         folder = self._work / f"{stamp:%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:12]}"
-        folder.mkdir()
+        try:
+            folder.mkdir()
+        except FileNotFoundError as error:
+            raise OSError(errno.ESTALE, "the work folder is gone", str(self._work)) from error
         marker = candidate.marker.name if candidate.marker else None
         claim = Claim(folder, candidate.relative, 1, utc(stamp), candidate.settled, marker)
         try:

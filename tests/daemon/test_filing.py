@@ -54,6 +54,15 @@ def test_a_claim_has_one_winner(folders: dict[str, Path]) -> None:
     assert _files(folders["work"]) == []
 
 
+def test_a_work_folder_that_is_gone_is_no_trouble_with_the_image(folders: dict[str, Path]) -> None:
+    """An unmounted work folder is told as such, so that the line waits instead of trying each image."""
+    (folders["inbox"] / "a.png").write_bytes(b"x")
+    folders["work"].rmdir()
+    with pytest.raises(OSError, match="work folder is gone"):
+        Filing(folders).claim(Candidate(folders["inbox"] / "a.png", Path("a.png"), settled=True))
+    assert _files(folders["inbox"]) == ["a.png"]
+
+
 def test_the_done_marker_goes_when_the_image_is_filed(folders: dict[str, Path]) -> None:
     """The producer's marker does not stay to mark the next image of that name, also if a crash comes between."""
     image, marker = folders["inbox"] / "a.png", folders["inbox"] / "a.png.done"
