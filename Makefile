@@ -29,7 +29,7 @@ format: install
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
 
-bench: install  ## the figures that README and notes quote
+bench: install  ## the figures that README quotes; needs real images beside the checkout, and ten minutes
 	$(BIN)/python -m benchmarks.real_images
 
 lock: install  ## resolve anew what pyproject.toml asks for, with hashes and without addresses
