@@ -12,7 +12,7 @@ from typing import Literal
 from daemon.durable import file_system, is_network
 from daemon.service import make_folders
 from inspection.device import choose_device
-from inspection.errors import SolderwatchError
+from inspection.errors import NoModelError, SolderwatchError
 from inspection.model import CURRENT, load
 from settings import Settings
 
@@ -79,6 +79,9 @@ def _model(settings: Settings) -> Iterator[Finding]:
         device, why = choose_device(settings.device)
         yield Finding("ok", f"device: {device} ({why})")
         model = load(settings.paths.models / CURRENT, device)
+    except NoModelError as error:
+        yield Finding("warning", f"{error}; until then the daemon watches and leaves the inbox untouched")
+        return
     except SolderwatchError as error:
         yield Finding("problem", str(error))
         return
