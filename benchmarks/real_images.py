@@ -20,11 +20,11 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from inspection.verdict import LABELS
 from training.dataset import group_of
 
 BGA = Path(__file__).resolve().parents[2] / "shared" / "data" / "bga"
 BALL = r"^(PCBA\d+_r\d+c\d+)"
-LABELS = ("io", "nio")
 
 
 def main() -> int:
@@ -73,7 +73,7 @@ def _run(folder: Path, seed: int, image_size: int) -> dict[str, Any]:
 
 def _lay_out(folder: Path, seed: int, image_size: int) -> dict[str, str]:
     """Make the training folders; returns the labels of the images held out, by name."""
-    held_out = {}
+    held_out: dict[str, str] = {}
     for label in LABELS:
         (folder / "dataset" / label).mkdir(parents=True)
         (folder / "held-out" / label).mkdir(parents=True)

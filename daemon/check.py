@@ -13,8 +13,9 @@ from daemon.durable import file_system, is_network
 from daemon.service import make_folders
 from inspection.device import choose_device
 from inspection.errors import NoModelError, SolderwatchError
-from inspection.model import CURRENT, load
+from inspection.model import load
 from settings import Settings
+from settings.schema import CURRENT
 
 
 @dataclass(frozen=True)

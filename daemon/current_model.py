@@ -10,8 +10,8 @@ import torch
 from daemon.logs import Log
 from inspection.errors import DeviceError, NoModelError
 from inspection.inspector import Inspector
-from inspection.model import CURRENT, load, self_test
-from settings.schema import CamSettings
+from inspection.model import load, self_test
+from settings.schema import CURRENT, CamSettings
 
 Signature = tuple[Any, ...]
 

@@ -13,6 +13,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from inspection.files import sync
+
 NAME_MAX = 255
 """Bytes in a file name, on every file system that matters here."""
 
@@ -21,15 +23,6 @@ _RENAME_NOREPLACE = 1
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _NO_RENAMEAT2 = {errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP}
 _NETWORK = ("nfs", "cifs", "smb", "9p", "fuse", "afs", "ceph", "glusterfs", "lustre", "davfs", "vboxsf")
-
-
-def sync(path: Path) -> None:
-    """Make a file's content, or a folder's entries, durable."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def write(path: Path, data: bytes) -> None:

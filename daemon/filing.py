@@ -30,7 +30,7 @@ from typing import Any, Literal
 from daemon import durable
 from daemon.inbox import Candidate
 from inspection.errors import ImageError
-from inspection.filename import readable
+from inspection.files import readable, sync
 
 Outcome = Literal["io", "nio", "quarantine"]
 
@@ -113,7 +113,7 @@ class Filing:
         claim = Claim(folder, candidate.relative, 1, utc(stamp), candidate.settled, marker)
         try:
             claim.write()
-            durable.sync(self._work)
+            sync(self._work)
             durable.move(candidate.path, claim.image)
         except FileNotFoundError:
             shutil.rmtree(folder)
@@ -123,7 +123,7 @@ class Filing:
             shutil.rmtree(folder)
             raise
         with contextlib.suppress(OSError):  # either name is durable, and both are found
-            durable.sync(folder)
+            sync(folder)
         return claim
 
     def read(self, claim: Claim, max_bytes: int) -> bytes:
@@ -214,10 +214,10 @@ class Filing:
                 for part, place in parts:
                     if part.exists():
                         durable.move(part, place)
-                durable.sync(target.parent)
+                sync(target.parent)
                 if os.path.lexists(claim.image):
                     durable.move(claim.image, target)
-                durable.sync(target.parent)
+                sync(target.parent)
             except FileExistsError:
                 # Somebody else's file took the name since it was chosen: take ours back and choose another.
                 for part, place in parts:
@@ -246,13 +246,11 @@ class Filing:
         """
         for folder in sorted(path for path in self._work.iterdir() if path.is_dir()):
             claim = _read_claim(folder)
-            if claim is None:
+            if claim and (claim.decided or not self._is_spare_copy(claim)):
+                yield replace(claim, interrupted=interrupted)
+            else:
                 # The crash came between making the folder and moving the image, or just before the end.
                 shutil.rmtree(folder)
-            elif not claim.decided and self._is_spare_copy(claim):
-                shutil.rmtree(folder)
-            else:
-                yield replace(claim, interrupted=interrupted)
 
     def _is_spare_copy(self, claim: Claim) -> bool:
         """Whether a claim across file systems died before its last step: the whole image is still in the inbox."""

@@ -23,7 +23,7 @@ from daemon.inbox import Candidate, Inbox, Watch, trusts_leases
 from daemon.logs import Log
 from inspection import picture
 from inspection.errors import ImageError
-from inspection.filename import readable
+from inspection.files import readable
 from inspection.image import GreyImage, decode
 from inspection.inspector import Inspection, Inspector
 from settings import Settings

@@ -44,7 +44,6 @@ class Service:
         self._tally = Tally()
         self._started = utc(datetime.now(UTC))
         self._model: CurrentModel | None = None
-        self._line: Line | None = None
         self._log = open_log(settings.logs)
         self._status_written = 0.0
 
@@ -69,26 +68,22 @@ class Service:
                 if self._reload.is_set():
                     self._reload.clear()
                     self._read_configuration()
-                self._build()
-                assert self._line is not None
-                self._line.recover(interrupted=first)
-                if once and self._inspector_missing():
+                self._model, line = self._build()
+                line.recover(interrupted=first)
+                if once and self._model.inspector is None:
                     raise NoModelError(
                         f"{self._settings.paths.models}: no model to judge with; see above, or run solderwatch-train"
                     )
                 first = False
                 notify(f"READY=1\nSTATUS={self._summary('watching')}")
-                self._line.run(once=once)
+                line.run(once=once)
                 if once and not self._reload.is_set():
                     break
             notify("STOPPING=1")
             self._write_status("stopped")
             self._log.info("stopped", **self._tally.counts)
 
-    def _inspector_missing(self) -> bool:
-        return self._model is None or self._model.refresh() is None
-
-    def _build(self) -> None:
+    def _build(self) -> tuple[CurrentModel, Line]:
         """Make model and line from the settings; a model that is in use already stays until a better one loads."""
         settings = self._settings
         device, why = choose_device(settings.device)
@@ -96,17 +91,18 @@ class Service:
         kept = self._model.inspector if self._model else None
         if kept and kept.model.device != device:
             kept = None
-        self._model = CurrentModel(settings.paths.models, settings.cam, device, self._log, kept)
-        self._model.refresh()
-        self._line = Line(
+        model = CurrentModel(settings.paths.models, settings.cam, device, self._log, kept)
+        model.refresh()
+        line = Line(
             settings,
-            self._model,
+            model,
             self._log,
             stop=self._stop,
             wake=self._wake,
             tally=self._tally,
             beat=self._beat,
         )
+        return model, line
 
     def _read_configuration(self) -> None:
         """Take the new configuration if it is right and needs no restart; else say so and go on with the old one."""

@@ -9,7 +9,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from daemon.filing import ERROR_SUFFIX, RECORD_SUFFIX
 from settings import Settings
+from settings.schema import CURRENT
 
 LOCK, STATUS = ".lock", ".status.json"
 """In work/: held by the daemon as long as it lives; what it last said about itself."""
@@ -37,13 +39,13 @@ def read_status(settings: Settings) -> Status:
     paths = settings.paths
     suffixes = tuple(settings.inbox.suffixes)
     counts = {
-        "io": _count(paths.io, lambda name: name.endswith(".json")),
-        "nio": _count(paths.nio, lambda name: name.endswith(".json")),
-        "quarantine": _count(paths.quarantine, lambda name: name.endswith(".error.json")),
+        "io": _count(paths.io, lambda name: name.endswith(RECORD_SUFFIX)),
+        "nio": _count(paths.nio, lambda name: name.endswith(RECORD_SUFFIX)),
+        "quarantine": _count(paths.quarantine, lambda name: name.endswith(ERROR_SUFFIX)),
         "waiting": _count(paths.inbox, lambda name: name.lower().endswith(suffixes) and name[0] != "."),
         "in_hand": sum(1 for path in _listed(paths.work) if path.is_dir()),
     }
-    current = paths.models / "current"
+    current = paths.models / CURRENT
     model = current.readlink().name if current.is_symlink() else None
     try:
         said = json.loads((paths.work / STATUS).read_bytes())

@@ -27,15 +27,13 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from inspection.errors import ImageError, ModelError, NoModelError
+from inspection.files import sync
 from inspection.image import decode
-from inspection.network import Architecture, SupervisedAutoencoder
+from inspection.network import Architecture, SupervisedAutoencoder, nio_probability
 from inspection.preprocess import Preprocessing
 from inspection.verdict import Label, judge
 
 FORMAT_VERSION = 1
-CURRENT = "current"
-"""The link in the models folder that names the model in use."""
-
 _CARD, _WEIGHTS, _GOLDEN = "model.json", "weights.safetensors", "golden"
 _MAX_CARD_BYTES = 10_000_000
 _GOLDEN_MAX_PIXELS = 100_000_000
@@ -107,10 +105,10 @@ class Model:
         return self.preprocessing(images).to(self.device, memory_format=torch.channels_last)
 
     @torch.inference_mode()
-    def logits(self, images: Sequence[NDArray[np.float32]]) -> Tensor:
-        """Grey images `[H, W]` in 0..1 -> logits `[N, 2]` of io and nio, on the CPU."""
-        features_NChw = self.network.encoder(self.batch(images))
-        scores: Tensor = self.network.head(features_NChw)
+    def logits(self, images_N1SS: Tensor) -> Tensor:
+        """Normalised images -> logits `[N, 2]` of io and nio, on the CPU."""
+        images_N1SS = images_N1SS.to(self.device, memory_format=torch.channels_last)
+        scores: Tensor = self.network.head(self.network.encoder(images_N1SS))
         return scores.float().cpu()
 
 
@@ -146,7 +144,7 @@ def save(
         folder = models / f"{card.created.replace('-', '').replace(':', '')}-{card.model_id}"
         if not folder.exists():  # else: the same content in the same second
             building.rename(folder)
-            _sync(models)
+            sync(models)
     finally:
         shutil.rmtree(building, ignore_errors=True)
     return folder
@@ -169,14 +167,14 @@ def _write(
         path = folder / _GOLDEN / name
         Image.fromarray(np.round(pixels * 65535).astype(np.uint16)).save(path)
         data = path.read_bytes()
-        logits = scorer.logits([decode(data, max_pixels=_GOLDEN_MAX_PIXELS).pixels])[0]
+        logits = scorer.logits(scorer.batch([decode(data, max_pixels=_GOLDEN_MAX_PIXELS).pixels]))[0]
         samples.append(GoldenSample(file=name, sha256=_sha256(data), label=label, logits=logits.tolist()))
     card = card.model_copy(update={"weights_sha256": _sha256(weights), "golden": samples})
     card = card.model_copy(update={"model_id": card.content_id()})
     text = json.dumps(card.model_dump(mode="json"), indent=2, allow_nan=False)
     (folder / _CARD).write_text(text + "\n", encoding="utf-8")
     for path in (*folder.rglob("*"), folder):
-        _sync(path)
+        sync(path)
     return card
 
 
@@ -266,10 +264,11 @@ def self_test(model: Model, folder: Path) -> None:
         except ImageError as error:
             raise ModelError(f"{path}: {error}") from None
         expected = torch.tensor(sample.logits)
-        found = model.logits([image.pixels])[0]
+        found = model.logits(model.batch([image.pixels]))[0]
         close = torch.allclose(found, expected, rtol=1e-3, atol=_LOGIT_TOLERANCE)
         threshold = model.card.threshold
-        verdicts = {judge(torch.softmax(z.double(), 0)[1].item(), threshold).label for z in (found, expected)}
+        probabilities = nio_probability(torch.stack([found, expected])).tolist()
+        verdicts = {judge(probability, threshold).label for probability in probabilities}
         if not close or (len(verdicts) > 1 and not torch.allclose(found, expected, atol=1e-3)):
             raise ModelError(
                 f"{path}: self-test failed: logits {found.tolist()}, expected {expected.tolist()}; this machine or "
@@ -288,11 +287,3 @@ def _read(path: Path) -> bytes:
 
 def _sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

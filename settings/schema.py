@@ -77,6 +77,10 @@ Probability = Annotated[float, Field(ge=0, le=1)]
 Rate = Annotated[float, BeforeValidator(_number_like)]
 
 
+CURRENT = "current"
+"""The link in the models folder that names the model in use."""
+
+
 class Section(BaseModel):
     """Refuses unknown keys and silent conversions."""
 

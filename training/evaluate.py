@@ -56,15 +56,10 @@ class Evaluation:
         return asdict(self)
 
 
-@torch.inference_mode()
 def probabilities(model: Model, greys_N1SS: Tensor) -> list[float]:
     """Nio probabilities of resized grey images in 0..1."""
-    parts = []
-    for greys in torch.split(greys_N1SS, _BATCH):
-        images = model.preprocessing.normalise(greys)
-        images = images.to(model.device, memory_format=torch.channels_last)
-        parts.append(nio_probability(model.network.head(model.network.encoder(images))))
-    found: list[float] = torch.cat(parts).tolist()
+    normalised = map(model.preprocessing.normalise, torch.split(greys_N1SS, _BATCH))
+    found: list[float] = nio_probability(torch.cat([model.logits(images) for images in normalised])).tolist()
     return found
 
 

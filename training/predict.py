@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from inspection.filename import readable
+from inspection.files import readable
 from inspection.image import decode
 from inspection.inspector import Inspector
 from inspection.verdict import LABELS, Label

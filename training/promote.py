@@ -6,7 +6,9 @@ import os
 from pathlib import Path
 
 from inspection.errors import ModelError, NoModelError
-from inspection.model import CURRENT, read_card
+from inspection.files import sync
+from inspection.model import read_card
+from settings.schema import CURRENT
 
 PREVIOUS = "previous"
 
@@ -67,8 +69,4 @@ def _link(link: Path, target: str) -> None:
     new.unlink(missing_ok=True)
     new.symlink_to(target)
     new.replace(link)
-    descriptor = os.open(link.parent, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync(link.parent)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from inspection.device import choose_device
 from inspection.errors import DatasetError
-from inspection.filename import readable
+from inspection.files import readable
 from inspection.image import decode
 from inspection.inspector import Inspector
 from inspection.model import Model, ModelCard, PreprocessingCard, library_versions, load, now, save
@@ -93,7 +93,6 @@ def refresh(settings: Settings) -> Path:
         dataset=dataset,
         parts={str(part): images for part, images in parts.items()},
         history=history,
-        validation=validation,
         test=test,
         test_probabilities=test_probabilities,
         predictions=predictions,

@@ -15,7 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-from inspection.filename import readable
+from inspection.files import readable
 from inspection.image import decode
 from inspection.inspector import Inspector
 from inspection.picture import overlay_map, strength
@@ -38,7 +38,6 @@ class Findings:
     dataset: Dataset
     parts: dict[str, list[LabelledImage]]
     history: History
-    validation: Evaluation
     test: Evaluation
     test_probabilities: list[float]
     predictions: list[Prediction]

@@ -11,7 +11,7 @@ from daemon import durable
 from daemon.filing import Claim, Filing, StillWrittenError
 from daemon.inbox import Candidate
 from inspection.errors import ImageError
-from inspection.filename import readable
+from inspection.files import readable
 
 RECORD = {"file": "a.png", "verdict": "nio"}
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -156,42 +157,51 @@ def _wakes(wake: threading.Event) -> bool:
     return found
 
 
-def test_events_wake_the_line_also_from_a_replaced_folder(tmp_path: Path) -> None:
-    """New files wake at once, in new sub-folders, and again after the inbox itself was deleted and made anew."""
-    root = tmp_path / "inbox"
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """An inbox that may be replaced."""
+    folder = tmp_path / "inbox"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def wake() -> threading.Event:
+    """What events set."""
+    return threading.Event()
+
+
+@pytest.fixture
+def watch(root: Path, wake: threading.Event) -> Iterator[Watch]:
+    """An armed watch on the inbox."""
+    made = Watch(root, wake)
+    assert made.ensure() is None
+    yield made
+    made.stop()
+
+
+def test_events_wake_the_line_also_from_a_replaced_folder(
+    tmp_path: Path, root: Path, wake: threading.Event, watch: Watch
+) -> None:
+    """New files wake at once, and again after the inbox itself was deleted and made anew."""
+    (root / "a.png").write_bytes(b"x")
+    assert _wakes(wake)
+    (root / "a.png").unlink()
+    root.rmdir()
+    assert watch.ensure() is not None
     root.mkdir()
-    wake = threading.Event()
-    watch = Watch(root, wake)
-    try:
-        assert watch.ensure() is None
-        (root / "a.png").write_bytes(b"x")
-        assert _wakes(wake)
-        (root / "a.png").unlink()
-        root.rmdir()
-        assert watch.ensure() is not None
-        root.mkdir()
-        assert watch.ensure() is None
-        wake.clear()
-        (tmp_path / "b.png").write_bytes(b"x")
-        (tmp_path / "b.png").rename(root / "b.png")
-        assert _wakes(wake)
-    finally:
-        watch.stop()
+    assert watch.ensure() is None
+    wake.clear()
+    (tmp_path / "b.png").write_bytes(b"x")
+    (tmp_path / "b.png").rename(root / "b.png")
+    assert _wakes(wake)
 
 
-def test_a_renamed_inbox_is_noticed(tmp_path: Path) -> None:
+def test_a_renamed_inbox_is_noticed(tmp_path: Path, root: Path, wake: threading.Event, watch: Watch) -> None:
     """When another folder takes the inbox's name, the watch follows the name, not the old folder."""
-    root = tmp_path / "inbox"
+    root.rename(tmp_path / "old")
     root.mkdir()
-    wake = threading.Event()
-    watch = Watch(root, wake)
-    try:
-        assert watch.ensure() is None
-        root.rename(tmp_path / "old")
-        root.mkdir()
-        assert watch.ensure() is None
-        wake.clear()
-        (root / "a.png").write_bytes(b"x")
-        assert _wakes(wake)
-    finally:
-        watch.stop()
+    assert watch.ensure() is None
+    wake.clear()
+    (root / "a.png").write_bytes(b"x")
+    assert _wakes(wake)

@@ -64,7 +64,7 @@ def test_the_same_twice(inspector: Inspector) -> None:
 
 def test_the_verdict_is_that_of_the_model(inspector: Inspector) -> None:
     """The map costs no accuracy: the probability is the one of the bare model, judged by its threshold."""
-    logits = inspector.model.logits(MIXED)
+    logits = inspector.model.logits(inspector.model.batch(MIXED))
     for scores, inspection in zip(logits.double(), inspector.inspect(MIXED), strict=True):
         expected = judge(torch.softmax(scores, 0)[1].item(), inspector.model.card.threshold)
         assert inspection.verdict.label == expected.label

@@ -93,9 +93,10 @@ class TestRoundTrip:
     def test_the_same_logits(self, architecture: Architecture, tmp_path: Path) -> None:
         """A loaded model scores as the network that was saved."""
         network, card = network_and_card(architecture=architecture)
-        before = Model(card, network, CPU).logits(IMAGES)
+        model = Model(card, network, CPU)
+        before = model.logits(model.batch(IMAGES))
         loaded = load(save(tmp_path, network, card, GOLDEN), CPU)
-        assert torch.allclose(loaded.logits(IMAGES), before, atol=1e-6)
+        assert torch.allclose(loaded.logits(loaded.batch(IMAGES)), before, atol=1e-6)
         assert loaded.card.architecture == architecture
         assert not loaded.network.training
         assert not any(weight.requires_grad for weight in loaded.network.parameters())

@@ -134,7 +134,6 @@ def findings(trained: Path) -> Findings:
         dataset=dataset,
         parts={**{str(part): images[:2] for part, images in parts.items()}, "test": test, "unseen": []},
         history=History([0.9, 0.5], [0.5, 0.7], [0.8, 0.6], [0.6, 0.8], best=1),
-        validation=found,
         test=found,
         test_probabilities=scores,
         predictions=[],
