@@ -2,7 +2,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
-.PHONY: install demo test lint format bench lock clean
+.PHONY: install demo test test-faults lint format bench lock clean
 
 install: .venv/.installed  ## create .venv from the hashed lock file
 
@@ -19,6 +19,9 @@ demo: install  ## simulate, train, run the daemon on unseen images, show what it
 
 test: lint  ## lint, then every test
 	$(BIN)/python -m pytest
+
+test-faults: install  ## kill, starve and mislead the daemon in every way we know of; up to half an hour
+	$(BIN)/python -m pytest tests/faults --long
 
 lint: install
 	$(BIN)/ruff check .

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from harness import Ledger, Nursery, stamped
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -19,6 +20,17 @@ from training.refresh import refresh
 
 REAL_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 """Real X-ray images beside the checkout; a user has none of them."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`make test-faults` injects every fault that `make test` samples."""
+    parser.addoption("--long", action="store_true", help="inject all faults, for half an hour; without it a sample")
+
+
+@pytest.fixture(scope="session")
+def long(request: pytest.FixtureRequest) -> bool:
+    """Whether there is time for all faults, not just a sample."""
+    return bool(request.config.getoption("--long"))
 
 
 @pytest.fixture(scope="session")
@@ -124,3 +136,30 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def _nursery() -> Iterator[Nursery]:
+    with Nursery() as made:
+        yield made
+
+
+@pytest.fixture
+def nursery(_nursery: Nursery) -> Iterator[Nursery]:
+    """Starts daemons in no time; what a test leaves running is killed."""
+    yield _nursery
+    _nursery.end_all()
+
+
+@pytest.fixture
+def ledger(line: Path) -> Ledger:
+    """A fresh line with a trained model, and what arrives in its inbox."""
+    return Ledger(line)
+
+
+@pytest.fixture(scope="session")
+def image(trained: Path) -> Callable[[int], bytes]:
+    """The n-th image: a PNG unlike any other; every fifth one has a defect."""
+    io = [path.read_bytes() for path in sorted((trained / "dataset" / "io").iterdir())[:8]]
+    nio = [path.read_bytes() for path in sorted((trained / "dataset" / "nio").iterdir())[:2]]
+    return lambda number: stamped((nio if number % 5 == 0 else io)[number % 2], number)
