@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from daemon.durable import file_system, is_network
+from daemon.folders import file_system, is_network
 from daemon.service import make_folders
 from inspection.device import choose_device
 from inspection.errors import NoModelError, SolderwatchError

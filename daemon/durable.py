@@ -22,16 +22,23 @@ _AT_FDCWD = -100
 _RENAME_NOREPLACE = 1
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _NO_RENAMEAT2 = {errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP}
-_NETWORK = ("nfs", "cifs", "smb", "9p", "fuse", "afs", "ceph", "glusterfs", "lustre", "davfs", "vboxsf")
 
 
 def write(path: Path, data: bytes) -> None:
     """Write a file and sync its content; its name is durable once the folder is synced."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
-        file.flush()
+    try:
+        write_all(descriptor, data)
         os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_all(descriptor: int, data: bytes) -> None:
+    """Write every byte; a nearly full disk takes fewer than it is given, and says so only then."""
+    left = memoryview(data)
+    while left:
+        left = left[os.write(descriptor, left) :]
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
@@ -129,21 +136,3 @@ def has_writer(descriptor: int) -> bool | None:
     with contextlib.suppress(OSError):
         fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
     return False
-
-
-def file_system(path: Path) -> str:
-    """The type of the file system that holds a path, such as ext4 or nfs4; told by /proc/self/mountinfo."""
-    wanted = os.fsencode(path.resolve())
-    best, kind = b"", "unknown"
-    for line in Path("/proc/self/mountinfo").read_bytes().splitlines():
-        before, _, after = line.partition(b" - ")
-        mount = before.split()[4].replace(rb"\040", b" ")
-        inside = wanted == mount or wanted.startswith(mount.rstrip(b"/") + b"/")
-        if inside and len(mount) >= len(best):
-            best, kind = mount, after.split()[0].decode()
-    return kind
-
-
-def is_network(kind: str) -> bool:
-    """Whether a file system type sends no events and grants no leases that could be trusted."""
-    return kind.startswith(_NETWORK)

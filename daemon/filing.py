@@ -9,6 +9,10 @@ One claim is one folder in work/:
     decision.json   the commit point: from here on the image is filed as it says, whatever dies
 
 Then the sidecars appear in io/, nio/ or quarantine/, and last the image.
+
+Where work is on another file system than the inbox, the image is claimed by a rename in the inbox, to
+`<image>.<claim>.claimed`, so that there is one winner here as well. What lies in work is then a copy, and the original
+goes once the decision is durable.
 """
 
 from __future__ import annotations
@@ -28,16 +32,22 @@ from pathlib import Path
 from typing import Any, Literal
 
 from daemon import durable
+from daemon.folders import AwayError, Folders
 from daemon.inbox import Candidate
 from inspection.errors import ImageError
 from inspection.files import readable, sync
 
 Outcome = Literal["io", "nio", "quarantine"]
 
-_CLAIM, _DECISION, _MAP, _SIDECAR = "claim.json", "decision.json", "cam.part", "sidecar.part"
-_OURS = {name + end for name in (_CLAIM, _DECISION, _MAP, _SIDECAR) for end in ("", ".new")}
+_CLAIM, _DECISION, _MAP, _SIDECAR, _COPY = "claim.json", "decision.json", "cam.part", "sidecar.part", "copy.part"
+_OURS = {name + end for name in (_CLAIM, _DECISION, _MAP, _SIDECAR, _COPY) for end in ("", ".new")}
 MAP_SUFFIX, RECORD_SUFFIX, ERROR_SUFFIX = ".cam.png", ".json", ".error.json"
 _LONGEST_ADDITION = len("~99999") + len(ERROR_SUFFIX)
+_CLAIMED = ".claimed"
+
+
+class GoneError(Exception):
+    """Somebody took the image out of work/, or its original out of the inbox."""
 
 
 class StillWrittenError(Exception):
@@ -56,6 +66,7 @@ class Claim:
         settled: What does not decode now never will.
         marker: The name of the producer's done-marker, beside the image in the inbox.
         interrupted: A process died after it had begun; the next attempt is to be counted before it begins.
+        across: Work is on another file system than the inbox: what is in work is a copy, if it is there yet.
     """
 
     folder: Path
@@ -65,11 +76,18 @@ class Claim:
     settled: bool
     marker: str | None = None
     interrupted: bool = False
+    across: bool = False
 
     @property
     def image(self) -> Path:
         """Where the image lies while it is in hand."""
         return self.folder / self.source.name
+
+    @property
+    def original(self) -> str:
+        """The name of the original in the inbox, while the one in hand is a copy; ends in what no scan admits."""
+        end = f".{self.folder.name}{_CLAIMED}"
+        return _shortened(self.source.name, durable.NAME_MAX - len(end)) + end
 
     @property
     def decided(self) -> bool:
@@ -84,6 +102,7 @@ class Claim:
             "attempts": self.attempts,
             "settled": self.settled,
             "marker": self.marker,
+            "across": self.across,
         }
         durable.write_json(self.folder / _CLAIM, content)
 
@@ -93,83 +112,120 @@ class Filing:
 
     Args:
         folders: `inbox`, `work`, `io`, `nio` and `quarantine`.
-        leases: Whether the kernel's word on writers counts in work.
     """
 
-    def __init__(self, folders: dict[str, Path], *, leases: bool = True) -> None:
+    def __init__(self, folders: Folders) -> None:
         self._folders = folders
-        self._leases = leases
-        self._work = folders["work"]
 
     def claim(self, candidate: Candidate) -> Claim | None:
         """Take an image in hand, before anything of it is read; None when somebody else was faster."""
         stamp = datetime.now(UTC)
-        folder = self._work / f"{stamp:%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:12]}"
-        try:
-            folder.mkdir()
-        except FileNotFoundError as error:
-            raise OSError(errno.ESTALE, "the work folder is gone", str(self._work)) from error
+        name = f"{stamp:%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:12]}"
+        folder = self._folders["work"] / name
+        with self._folders.beneath("work") as work:
+            (work / name).mkdir()
         marker = candidate.marker.name if candidate.marker else None
-        claim = Claim(folder, candidate.relative, 1, utc(stamp), candidate.settled, marker)
+        claim: Claim | None = Claim(folder, candidate.relative, 1, utc(stamp), candidate.settled, marker)
         try:
+            assert claim is not None
             claim.write()
-            sync(self._work)
-            durable.move(candidate.path, claim.image)
-        except FileNotFoundError:
+            sync(folder.parent)
+            claim = self._take(claim)
+        except OSError:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        if claim is None:
             shutil.rmtree(folder)
             return None
-        except OSError:
-            # Across file systems the copy may be whole and the source not to be removed: the source stays.
-            shutil.rmtree(folder)
-            raise
-        with contextlib.suppress(OSError):  # either name is durable, and both are found
-            sync(folder)
+        with self._held(claim) as held:
+            regular = stat.S_ISREG(held.lstat().st_mode)
+        if not regular:
+            # It was swapped after the scan had seen it; the next scan passes it over.
+            self.give_back(claim)
+            return None
         return claim
 
+    def _take(self, claim: Claim) -> Claim | None:
+        """Rename the image, which has one winner on every file system; None when it went to somebody else."""
+        try:
+            with self._folders.beneath("inbox", claim.source.parent) as inbox:
+                source = inbox / claim.source.name
+                try:
+                    source.rename(claim.image)
+                except OSError as error:
+                    if error.errno != errno.EXDEV:
+                        raise
+                    claim = replace(claim, across=True)
+                    claim.write()
+                    source.rename(inbox / claim.original)
+                    changed = inbox
+                else:
+                    changed = claim.folder
+                with contextlib.suppress(OSError):  # either name is durable, and both are found
+                    sync(changed)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        return claim
+
+    @contextlib.contextmanager
+    def _held(self, claim: Claim) -> Iterator[Path]:
+        """Where the image lies: in work, or still in the inbox if it is to be copied."""
+        if not claim.across or os.path.lexists(claim.image):
+            yield claim.image
+        else:
+            with self._folders.beneath("inbox", claim.source.parent) as inbox:
+                yield inbox / claim.original
+
     def read(self, claim: Claim, max_bytes: int) -> bytes:
-        """The bytes of a claimed image, durable and held by no writer.
+        """The bytes of a claimed image, durable in work and held by no writer.
 
         Raises:
             ImageError: It is no regular file, may not be read, or is larger than `max_bytes`.
             StillWrittenError: It changed while it was read, or somebody holds it for writing.
+            GoneError: It is there no more.
         """
         try:
-            descriptor = os.open(claim.image, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        except PermissionError:
-            raise ImageError("the daemon's user may not read the file: mend the producer's umask") from None
-        except OSError as error:
-            if claim.image.is_symlink():
-                raise ImageError("a link, not a file") from error
-            raise
-        with os.fdopen(descriptor, "rb") as file:
-            before = os.fstat(descriptor)
-            if not stat.S_ISREG(before.st_mode):
-                raise ImageError("not a regular file")
-            if before.st_size > max_bytes:
-                raise ImageError(f"{before.st_size} bytes are more than inbox.max_file_mb ({max_bytes // 2**20})")
-            data = file.read(max_bytes + 1)
-            after = os.fstat(descriptor)
-            changed = (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns)
-            if changed or len(data) != after.st_size or (self._leases and durable.has_writer(descriptor)):
-                raise StillWrittenError
-            os.fsync(descriptor)
+            with self._held(claim) as held:
+                leases = self._folders.leases("work" if held == claim.image else "inbox")
+                data = _read(held, max_bytes, leases=leases)
+                if held != claim.image:
+                    self._copy(claim, held, data)
+        except FileNotFoundError:
+            self._folders.look("inbox", "work")
+            raise GoneError from None
         return data
+
+    @staticmethod
+    def _copy(claim: Claim, original: Path, data: bytes) -> None:
+        """Copy, sync, verify, rename; the original goes with the decision."""
+        part = claim.folder / _COPY
+        durable.write(part, data)
+        shutil.copystat(original, part)
+        if durable.digest(part) != hashlib.sha256(data).hexdigest():
+            raise OSError(errno.EIO, "the copy differs from its original", str(part))
+        part.rename(claim.image)
+        sync(claim.folder)
 
     def give_back(self, claim: Claim) -> Path:
         """Put an image back into the inbox, where its writer may finish it; returns where it lies now.
 
         If another file took its name meanwhile, it goes back beside that one.
         """
-        folder = self._folders["inbox"] / claim.source.parent
-        folder.mkdir(parents=True, exist_ok=True)
-        for name in _names(claim.source.name):
-            try:
-                durable.move(claim.image, folder / name)
-            except FileExistsError:
-                continue
-            self._clear(claim)
-            return folder / name
-        raise AssertionError("names never end")
+        parent = claim.source.parent
+        with self._folders.beneath("inbox", parent, make=True) as inbox:
+            held = claim.image
+            if claim.across and os.path.lexists(inbox / claim.original):
+                # In this order: a crash never leaves both the original under its old name and a copy.
+                held.unlink(missing_ok=True)
+                held = inbox / claim.original
+            for name in _names(claim.source.name):
+                try:
+                    durable.move(held, inbox / name)
+                except FileExistsError:
+                    continue
+                break
+        self.forget(claim)
+        return self._folders["inbox"] / parent / name
 
     def commit(self, claim: Claim, outcome: Outcome, record: dict[str, Any], picture: bytes | None) -> None:
         """Decide: from here on the image will be filed as the record says, whatever dies.
@@ -186,16 +242,22 @@ class Filing:
 
     def _decide(self, claim: Claim, outcome: Outcome, record: dict[str, Any]) -> None:
         """Write the sidecar and the decision under the first free name."""
-        folder = self._folders[outcome] / claim.source.parent
-        suffixes = _suffixes(outcome)
-        free = next(
-            name
-            for name in _names(claim.source.name)
-            if not any(os.path.lexists(folder / (name + suffix)) for suffix in ("", *suffixes))
-        )
-        record = record | {"outcome": outcome, "filed_as": str(claim.source.parent / free)}
+        filed_as = self._free_place(claim.source, outcome)
+        record = record | {"outcome": outcome, "filed_as": str(filed_as)}
         durable.write(claim.folder / _SIDECAR, durable.to_json(_readable(record)))
         durable.write_json(claim.folder / _DECISION, record)
+
+    def _free_place(self, source: Path, outcome: Outcome) -> Path:
+        """The first name in an output folder that neither an image nor a sidecar has."""
+        try:
+            with self._folders.beneath(outcome, source.parent, make=True) as folder:
+                for name in _names(source.name):
+                    if not any(os.path.lexists(folder / (name + end)) for end in ("", *_suffixes(outcome))):
+                        return source.parent / name
+        except (NotADirectoryError, FileExistsError):
+            # A file or a link has the name of a sub-folder: leave out the sub-folders.
+            return self._free_place(Path("_".join(source.parts)), outcome)
+        raise AssertionError("names never end")
 
     def publish(self, claim: Claim) -> dict[str, Any]:
         """Let a decided image appear in its folder, sidecars first; can be repeated after a crash at any point.
@@ -206,36 +268,49 @@ class Filing:
         while True:
             record = json.loads((claim.folder / _DECISION).read_bytes())
             outcome: Outcome = record["outcome"]
-            target = self._folders[outcome] / record["filed_as"]
-            target.parent.mkdir(parents=True, exist_ok=True)
-            parts = [(claim.folder / part, Path(f"{target}{end}")) for part, end in _sidecars(outcome)]
+            place = Path(record["filed_as"])
             try:
-                # What is not in work/ any more was moved before a crash.
-                for part, place in parts:
-                    if part.exists():
-                        durable.move(part, place)
-                sync(target.parent)
-                if os.path.lexists(claim.image):
-                    durable.move(claim.image, target)
-                sync(target.parent)
-            except FileExistsError:
-                # Somebody else's file took the name since it was chosen: take ours back and choose another.
-                for part, place in parts:
-                    if not part.exists():
-                        with contextlib.suppress(FileNotFoundError):
-                            durable.move(place, part)
+                with self._folders.beneath(outcome, place.parent, make=True) as folder:
+                    self._appear(claim, outcome, folder / place.name)
+            except (FileExistsError, NotADirectoryError):
+                # Somebody else's file took the name since it was chosen.
                 self._decide(claim, outcome, record)
                 continue
             return _readable(record)
 
+    def _appear(self, claim: Claim, outcome: Outcome, target: Path) -> None:
+        """Move sidecars and image; what is not in hand any more was moved before a crash."""
+        parts = [(claim.folder / part, Path(f"{target}{end}")) for part, end in _sidecars(outcome)]
+        try:
+            for part, place in parts:
+                if part.exists():
+                    durable.move(part, place)
+            sync(target.parent)
+            with contextlib.suppress(FileNotFoundError), self._held(claim) as held:
+                durable.move(held, target)
+            self._remove_original(claim)
+            sync(target.parent)
+        except FileExistsError:
+            for part, place in parts:
+                if not part.exists():
+                    with contextlib.suppress(FileNotFoundError):
+                        durable.move(place, part)
+            raise
+
+    def _remove_original(self, claim: Claim) -> None:
+        if claim.across:
+            with contextlib.suppress(FileNotFoundError), self._folders.beneath("inbox", claim.source.parent) as inbox:
+                (inbox / claim.original).unlink()
+
     def finish(self, claim: Claim) -> None:
         """Forget a claim whose image was filed and logged."""
         if claim.marker:
-            with contextlib.suppress(OSError):
-                (self._folders["inbox"] / claim.source.parent / claim.marker).unlink()
-        self._clear(claim)
+            with contextlib.suppress(OSError), self._folders.beneath("inbox", claim.source.parent) as inbox:
+                (inbox / claim.marker).unlink()
+        self.forget(claim)
 
-    def _clear(self, claim: Claim) -> None:
+    def forget(self, claim: Claim) -> None:
+        """Remove what is left of a claim in work/."""
         shutil.rmtree(claim.folder)
 
     def recover(self, *, interrupted: bool) -> Iterator[Claim]:
@@ -244,23 +319,25 @@ class Filing:
         Args:
             interrupted: The earlier run died, maybe of one of these images.
         """
-        for folder in sorted(path for path in self._work.iterdir() if path.is_dir()):
+        for folder in sorted(path for path in self._folders["work"].iterdir() if path.is_dir()):
             claim = _read_claim(folder)
-            if claim and (claim.decided or not self._is_spare_copy(claim)):
+            if claim and self._is_there(claim):
                 yield replace(claim, interrupted=interrupted)
             else:
                 # The crash came between making the folder and moving the image, or just before the end.
                 shutil.rmtree(folder)
 
-    def _is_spare_copy(self, claim: Claim) -> bool:
-        """Whether a claim across file systems died before its last step: the whole image is still in the inbox."""
-        source = self._folders["inbox"] / claim.source
-        return (
-            source.is_file()
-            and not source.is_symlink()
-            and source.stat().st_dev != claim.image.lstat().st_dev
-            and durable.digest(source) == durable.digest(claim.image)
-        )
+    def _is_there(self, claim: Claim) -> bool:
+        """Whether there is anything left to do for a claim; if that cannot be known now, there is."""
+        if claim.decided:
+            return True
+        try:
+            with self._held(claim) as held:
+                return os.path.lexists(held)
+        except AwayError:
+            return True
+        except (FileNotFoundError, NotADirectoryError):
+            return False
 
     def begin_again(self, claim: Claim) -> Claim:
         """Count one more attempt, durably, before judging begins."""
@@ -270,24 +347,48 @@ class Filing:
 
 
 def _read_claim(folder: Path) -> Claim | None:
-    """The claim in a folder of work/; None where there is neither an image nor a decision."""
+    """The claim in a folder of work/; None where nothing was claimed."""
     try:
         content = json.loads((folder / _CLAIM).read_bytes())
-        claim = Claim(
-            folder,
-            Path(content["source"]),
-            content["attempts"],
-            content["claimed"],
-            content.get("settled", True),
-            content.get("marker"),
-        )
+        source = Path(content["source"])
+        if source.name and not source.is_absolute() and os.pardir not in source.parts:
+            return Claim(
+                folder,
+                source,
+                content["attempts"],
+                content["claimed"],
+                content.get("settled", True),
+                content.get("marker"),
+                across=content.get("across", False),
+            )
     except (FileNotFoundError, ValueError, KeyError, TypeError):
-        # Not our doing: claim.json is durable before an image comes in. Whatever is there is judged by its own name.
-        others = [path for path in folder.iterdir() if path.name not in _OURS and path.suffix != ".part"]
-        if not others:
-            return None
-        claim = Claim(folder, Path(others[0].name), 1, utc(datetime.now(UTC)), settled=True)
-    return claim if os.path.lexists(claim.image) or claim.decided else None
+        pass
+    # Not our doing: claim.json is durable before an image comes in. Whatever is there is judged by its own name.
+    for path in folder.iterdir():
+        if path.name not in _OURS and path.suffix != ".part":
+            return Claim(folder, Path(path.name), 1, utc(datetime.now(UTC)), settled=True)
+    return None
+
+
+def _read(path: Path, max_bytes: int, *, leases: bool) -> bytes:
+    """The bytes of a file that nobody is writing; they are durable then."""
+    if not stat.S_ISREG(path.lstat().st_mode):
+        raise ImageError("not a regular file")
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except PermissionError:
+        raise ImageError("the daemon's user may not read the file: mend the producer's umask") from None
+    with os.fdopen(descriptor, "rb") as file:
+        before = os.fstat(descriptor)
+        if before.st_size > max_bytes:
+            raise ImageError(f"{before.st_size} bytes are more than inbox.max_file_mb ({max_bytes // 2**20})")
+        data = file.read(max_bytes + 1)
+        after = os.fstat(descriptor)
+        changed = (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns)
+        if changed or len(data) != after.st_size or (leases and durable.has_writer(descriptor)):
+            raise StillWrittenError
+        os.fsync(descriptor)
+    return data
 
 
 def _sidecars(outcome: Outcome) -> list[tuple[str, str]]:
@@ -304,15 +405,20 @@ def _suffixes(outcome: Outcome) -> list[str]:
 def _names(name: str) -> Iterator[str]:
     """name.png, name~2.png, name~3.png ...; shortened where the sidecars' names would be too long."""
     stem, suffix = os.path.splitext(name)  # noqa: PTH122 - Path.suffix differs on names that end in a dot
-    room = durable.NAME_MAX - _LONGEST_ADDITION - len(os.fsencode(suffix))
-    if len(os.fsencode(stem)) > room:
-        digest = hashlib.sha256(os.fsencode(name)).hexdigest()[:8]
-        stem = os.fsencode(stem)[: room - 9].decode("utf-8", "ignore") + "-" + digest
+    stem = _shortened(stem, durable.NAME_MAX - _LONGEST_ADDITION - len(os.fsencode(suffix)))
     yield stem + suffix
     number = 2
     while True:
         yield f"{stem}~{number}{suffix}"
         number += 1
+
+
+def _shortened(name: str, room: int) -> str:
+    """A name of so many bytes at most; what is cut off is replaced by a hash, so that it stays one of its kind."""
+    if len(os.fsencode(name)) <= room:
+        return name
+    digest = hashlib.sha256(os.fsencode(name)).hexdigest()[:8]
+    return os.fsencode(name)[: room - 9].decode("utf-8", "ignore") + "-" + digest
 
 
 def _readable(record: dict[str, Any]) -> dict[str, Any]:

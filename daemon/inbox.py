@@ -26,13 +26,15 @@ from watchdog.events import (
 from watchdog.observers import Observer
 from watchdog.observers.api import BaseObserver
 
-from daemon.durable import file_system, has_writer, is_network
+from daemon.durable import has_writer
+from daemon.folders import Folders
 from settings.schema import InboxSettings
 
 # Its complaints about its own threads are no log lines of ours; `Watch.ensure` looks after them.
 logging.getLogger("watchdog").setLevel(logging.CRITICAL)
 
 _UNFINISHED = (".part", ".tmp")
+_TAIL = 512
 _WAKING = [FileCreatedEvent, FileMovedEvent, FileClosedEvent, DirCreatedEvent, DirMovedEvent]
 
 Signature = tuple[int, int, int, int, int]
@@ -59,21 +61,33 @@ class Inbox:
     """One folder tree into which images are dropped.
 
     Args:
-        root: The folder.
+        folders: Of the line; `inbox` among them.
         settings: Which files are images, and when they are done.
         clock: Monotonic seconds.
+        progress: Called for every file that is looked at.
+
+    Attributes:
+        sees: Whether the inbox could be looked at the last time.
     """
 
-    def __init__(self, root: Path, settings: InboxSettings, clock: Callable[[], float] = time.monotonic) -> None:
-        self.root = root
+    def __init__(
+        self,
+        folders: Folders,
+        settings: InboxSettings,
+        clock: Callable[[], float] = time.monotonic,
+        progress: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.sees = True
+        self._folders = folders
+        self._root = folders["inbox"]
         self._settings = settings
         self._clock = clock
+        self._progress = progress
         self._suffixes = tuple(settings.suffixes)
         self._seen: dict[Path, tuple[Signature, float]] = {}
         self._deferred: set[tuple[int, int]] = set()
         self._given_back = 0
         self._waiting = 0
-        self.leases = trusts_leases(settings, root)
 
     @property
     def waiting(self) -> int:
@@ -84,11 +98,16 @@ class Inbox:
         """Every file that may be claimed now; checked lazily, one by one, as the caller takes them.
 
         Raises:
+            AwayError: There is no inbox.
             OSError: The inbox itself cannot be read.
         """
+        self.sees = False
+        self._folders.look("inbox")
+        leases = self._folders.leases("inbox")
         seen: dict[Path, tuple[Signature, float]] = {}
         waiting = self._given_back = 0
         for entry in self._walk():
+            self._progress()
             if not self._is_image(entry):
                 continue
             path = Path(entry.path)
@@ -102,7 +121,7 @@ class Inbox:
                 since = self._clock()
             seen[path] = signature, since
             settled = self._clock() - since >= self._settings.quiet_s
-            candidate = self._admit(path, found, settled)
+            candidate = self._admit(path, found, settled=settled, leases=leases)
             if candidate:
                 yield candidate
             else:
@@ -119,15 +138,16 @@ class Inbox:
 
     def _walk(self) -> Iterator[os.DirEntry[str]]:
         """All entries but folders; the inbox itself must be readable, a folder in it may vanish meanwhile."""
-        folders = [str(self.root)]
+        folders = [str(self._root)]
         while folders:
             folder = folders.pop()
             try:
                 entries = list(os.scandir(folder))
             except OSError:
-                if folder == str(self.root):
+                if not self.sees:
                     raise
                 continue
+            self.sees = True
             for entry in entries:
                 if entry.name.startswith("."):
                     continue
@@ -140,37 +160,40 @@ class Inbox:
         name = entry.name.lower()
         return name.endswith(self._suffixes) and not name.endswith(_UNFINISHED) and entry.is_file(follow_symlinks=False)
 
-    def _admit(self, path: Path, found: os.stat_result, settled: bool) -> Candidate | None:
-        relative = path.relative_to(self.root)
+    def _admit(self, path: Path, found: os.stat_result, *, settled: bool, leases: bool) -> Candidate | None:
+        relative = path.relative_to(self._root)
         if self._settings.done_marker:
             marker = path.with_name(path.name + self._settings.done_marker)
             return Candidate(path, relative, settled=True, marker=marker) if marker.exists() else None
         deferred = (found.st_dev, found.st_ino) in self._deferred
-        # An empty file is often a writer's first step; the lease cannot tell when it closes and opens again.
-        if not settled and (deferred or not self.leases or found.st_size == 0):
+        if not settled and (deferred or not leases):
             return None
-        if self.leases:
-            written = is_being_written(path)
-            if written or (written is None and not settled):
+        if leases:
+            unfinished = may_be_unfinished(path, found.st_size)
+            if unfinished or (unfinished is None and not settled):
                 return None
         return Candidate(path, relative, settled)
 
 
-def trusts_leases(settings: InboxSettings, folder: Path) -> bool:
-    """Whether the kernel's word on writers counts in a folder; a network share gives none that could be trusted."""
-    if settings.admission == "auto":
-        return not is_network(file_system(folder))
-    return settings.admission == "lease"
+def may_be_unfinished(path: Path, size: int) -> bool | None:
+    """Whether anybody holds the file for writing; None where that cannot be told.
 
-
-def is_being_written(path: Path) -> bool | None:
-    """Whether anybody holds the file for writing; None where that cannot be told (another's file, no such call)."""
+    It cannot be told of another's file, where there is no such call, and of a file that is empty or ends in zeros: its
+    writer may have made room first, closed it, and be about to open it again.
+    """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
         return None
     try:
-        return has_writer(descriptor) if stat.S_ISREG(os.fstat(descriptor).st_mode) else None
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return None
+        written = has_writer(descriptor)
+        ends_in_zeros = not any(os.pread(descriptor, _TAIL, max(0, size - _TAIL)))
+    except OSError:
+        return None
+    else:
+        return None if ends_in_zeros and not written else written
     finally:
         os.close(descriptor)
 

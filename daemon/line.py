@@ -9,7 +9,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,9 +18,12 @@ from typing import Any
 import torch
 
 from daemon.current_model import CurrentModel
-from daemon.filing import Claim, Filing, StillWrittenError, utc
-from daemon.inbox import Candidate, Inbox, Watch, trusts_leases
+from daemon.disk import Retention, check_room
+from daemon.filing import Claim, Filing, GoneError, StillWrittenError, utc
+from daemon.folders import AwayError, Folders
+from daemon.inbox import Candidate, Inbox, Watch
 from daemon.logs import Log
+from daemon.trouble import Trouble
 from inspection import picture
 from inspection.errors import ImageError
 from inspection.files import readable
@@ -28,10 +31,10 @@ from inspection.image import GreyImage, decode
 from inspection.inspector import Inspection, Inspector
 from settings import Settings
 
-_LONGEST_BACKOFF_S = 60.0
-_REST_S = 30.0
 _BEAT_S = 20.0
-_DISK_TROUBLE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ESTALE, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
+_TICK_S = 1.0
+_RETENTION_S = 0.05
+_GOOD_BATCHES = 20
 
 
 @dataclass
@@ -76,7 +79,7 @@ class Line:
         stop: Set to end the loop after what is in hand.
         wake: Set to look at the inbox at once.
         tally: Counts what was done.
-        beat: Called whenever the loop is alive and well, with the state in a few words.
+        beat: Called while the loop is alive, with the state in a few words, and whether the inbox can be looked at.
     """
 
     def __init__(
@@ -88,38 +91,50 @@ class Line:
         stop: threading.Event,
         wake: threading.Event,
         tally: Tally,
-        beat: Callable[[str], None],
+        beat: Callable[[str, bool], None],
     ) -> None:
         self._settings = settings
         self._model = model
         self._log = log
         self._stop, self._wake, self._tally, self._beat = stop, wake, tally, beat
-        self._filing = Filing(settings.paths.line, leases=trusts_leases(settings.inbox, settings.paths.work))
-        self.inbox = Inbox(settings.paths.inbox, settings.inbox)
+        self._folders = Folders(settings.paths.line, settings.inbox.admission)
+        self._filing = Filing(self._folders)
+        self.inbox = Inbox(self._folders, settings.inbox, progress=self._tick)
         self._watch = Watch(settings.paths.inbox, wake)
-        self._blind: str | None = "not armed yet"
+        self._no_events: str | None = "not armed yet"
+        self._away: str | None = None
+        self._trouble = Trouble(log)
+        self._retention = Retention(self._folders, settings.disk, log)
         self._in_hand: dict[Path, Claim] = {}
         """Everything claimed and not yet filed, by its folder in work/."""
-        self._resting: dict[Path, float] = {}
-        """Files that could not be moved or read, and until when they are left alone."""
         self._batch_size = settings.judge.batch_size
-        self._backoff_s = 0.0
+        self._good_batches = 0
+        self._last_beat = 0.0
 
     def recover(self, *, interrupted: bool) -> None:
-        """Take what an earlier run left back in hand; what it had decided is rolled forward first."""
-        found = sorted(self._filing.recover(interrupted=interrupted), key=lambda claim: not claim.decided)
-        for claim in found:
-            self._log.info("recovered", file=readable(str(claim.source)), attempts=claim.attempts)
+        """Take what an earlier run left back in hand; what it had decided is filed at once."""
+        self._folders.look()
+        for claim in self._filing.recover(interrupted=interrupted):
+            self._log.info(
+                "recovered", file=readable(str(claim.source)), attempts=claim.attempts, decided=claim.decided
+            )
             self._in_hand[claim.folder] = claim
+        try:
+            for claim in list(self._in_hand.values()):
+                if claim.decided:
+                    self._process([claim])
+                    self._tick()
+        except OSError as error:
+            self._trouble.of_all(error, len(self._in_hand))
 
     def run(self, *, once: bool = False) -> None:
         """Judge until `stop` is set; with `once`, until the inbox is empty."""
+        self._tell()
         try:
             while not self._stop.is_set():
                 self._wake.clear()
-                self._keep_watch()
                 idle = self._pass()
-                self._beat(self._state())
+                self._tell()
                 if once and idle:
                     return
                 self._pause()
@@ -129,25 +144,37 @@ class Line:
     def _pass(self) -> bool:
         """Look at the inbox once and judge all that is ready; True when nothing is left to wait for."""
         try:
-            inspector = self._model.refresh()
-            for claim in list(self._in_hand.values()):
-                if self._stop.is_set():
-                    return False
-                if not self._rests(claim.folder) and (inspector or not self._needs_model(claim)):
-                    self._process([claim])
-                    self._beat(self._state())
-            if inspector is None:
-                return False
-            for batch in _batches(self.inbox.scan(), lambda: self._batch_size):
-                self._process(self._claim(batch))
-                self._beat(self._state())
-                self._model.refresh()
-                if self._stop.is_set():
-                    return False
+            return self._look_around()
+        except AwayError as error:
+            self._say_away(error)
         except OSError as error:
-            self._back_off(error)
+            self._trouble.of_all(error, len(self._in_hand))
+        return False
+
+    def _look_around(self) -> bool:
+        self._folders.look("work", "io", "nio", "quarantine")
+        inspector = self._model.refresh()
+        for claim in list(self._in_hand.values()):
+            if self._stop.is_set():
+                return False
+            if not self._trouble.rests(claim.folder) and (inspector or not self._needs_model(claim)):
+                self._process([claim])
+                self._tick()
+        self._folders.look("inbox")
+        self._say_away(None)
+        self._keep_watch()
+        if inspector is None:
             return False
-        self._backoff_s = 0.0
+        for batch in _batches(self.inbox.scan(), lambda: self._batch_size):
+            check_room(self._folders, self._settings.disk)
+            self._process(self._claim(batch))
+            self._tick()
+            self._model.refresh()
+            self._retention.work(_RETENTION_S)
+            if self._stop.is_set():
+                return False
+        self._trouble.over()
+        self._retention.work(_RETENTION_S)
         return not self._in_hand and self.inbox.waiting == 0
 
     def _needs_model(self, claim: Claim) -> bool:
@@ -159,9 +186,9 @@ class Line:
     def _claim(self, candidates: Sequence[Candidate]) -> list[Claim]:
         claims = []
         for candidate in candidates:
-            if self._rests(candidate.path):
+            if self._trouble.rests(candidate.path):
                 continue
-            with self._one_file(candidate.path):
+            with self._trouble.of_one(candidate.path, candidate.relative, ours=False):
                 claim = self._filing.claim(candidate)
                 if claim:
                     self._in_hand[claim.folder] = claim
@@ -172,31 +199,15 @@ class Line:
         """Bring claimed images to their folders; what trouble interrupts stays in hand."""
         ready = []
         for claim in claims:
-            with self._one_file(claim.folder):
+            if self._stop.is_set() and not claim.decided:
+                break
+            with self._trouble.of_one(claim.folder, claim.source, ours=True):
                 found = self._open(claim)
                 if found:
                     ready.append(found)
         for item, inspection, judge_ms in self._judge(ready):
-            with self._one_file(item.claim.folder):
+            with self._trouble.of_one(item.claim.folder, item.claim.source, ours=True):
                 self._decide(item, inspection, judge_ms)
-
-    @contextmanager
-    def _one_file(self, path: Path) -> Iterator[None]:
-        """Trouble with one file must not stop the others: it rests for a while. Trouble with the disk is raised."""
-        try:
-            yield
-        except OSError as error:
-            if error.errno in _DISK_TROUBLE:
-                raise
-            self._resting[path] = time.monotonic() + _REST_S
-            name = self._in_hand[path].source if path in self._in_hand else path
-            self._log.error("trouble", file=readable(str(name)), error=readable(str(error)), retry_in_s=_REST_S)
-
-    def _rests(self, path: Path) -> bool:
-        if self._resting.get(path, 0.0) > time.monotonic():
-            return True
-        self._resting.pop(path, None)
-        return False
 
     def _open(self, claim: Claim) -> _InHand | None:
         """Read and decode one image; None when it was dealt with otherwise."""
@@ -216,6 +227,11 @@ class Line:
         except StillWrittenError:
             self._give_back(claim, "still being written")
             return None
+        except GoneError:
+            self._log.warning("gone", file=readable(str(claim.source)), claimed=claim.claimed)
+            self._filing.forget(claim)
+            del self._in_hand[claim.folder]
+            return None
         except MemoryError:
             raise OSError(f"no memory to decode {len(data)} bytes") from None
         except ImageError as error:
@@ -228,7 +244,7 @@ class Line:
         return _InHand(claim, image, sha256, len(data), _ms_since(started))
 
     def _judge(self, items: Sequence[_InHand]) -> Iterator[tuple[_InHand, Inspection, float]]:
-        """Judge images together; one by one if that fails, so that a bad one does not take its neighbours along."""
+        """Judge images together; in halves if that fails, so that a bad one does not take its neighbours along."""
         if not items:
             return
         inspector = self._inspector()
@@ -237,23 +253,41 @@ class Line:
             inspections = inspector.inspect([item.image.pixels for item in items])
         except Exception as error:  # noqa: BLE001 - whatever it is, it must not stop the line
             if _is_memory(error):
-                self._batch_size = max(1, self._batch_size // 2)
-                self._log.warning("out_of_memory", batch_size=self._batch_size)
+                self._shrink_batches(len(items))
             if len(items) > 1:
-                for item in items:
-                    yield from self._judge([item])
+                middle = len(items) // 2
+                yield from self._judge(items[:middle])
+                yield from self._judge(items[middle:])
                 return
-            with self._one_file(items[0].claim.folder):
+            with self._trouble.of_one(items[0].claim.folder, items[0].claim.source, ours=True):
                 self._judging_failed(items[0].claim, error)
             return
+        self._grow_batches(len(items))
         each_ms = _ms_since(started) / len(items)
         for item, inspection in zip(items, inspections, strict=True):
             yield item, inspection, each_ms
 
+    def _shrink_batches(self, failed: int) -> None:
+        """There was no memory for so many images."""
+        self._batch_size = max(1, min(self._batch_size, failed // 2))
+        self._good_batches = 0
+        self._log.warning("out_of_memory", batch_size=self._batch_size)
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+    def _grow_batches(self, done: int) -> None:
+        """After a while without trouble, larger batches are tried again."""
+        if done < self._batch_size or self._batch_size == self._settings.judge.batch_size:
+            return
+        self._good_batches += 1
+        if self._good_batches >= _GOOD_BATCHES:
+            self._good_batches = 0
+            self._batch_size = min(2 * self._batch_size, self._settings.judge.batch_size)
+
     def _judging_failed(self, claim: Claim, error: Exception) -> None:
         """Put the image away if it is to blame; if the processor is, nothing may be put away any more."""
         if _is_memory(error):
-            raise OSError(f"no memory to judge on {self._inspector().model.device}") from error
+            raise OSError(errno.ENOMEM, f"no memory to judge on {self._inspector().model.device}") from error
         self._log.error("judging_failed", file=readable(str(claim.source)), exc_info=error)
         self._model.verify()
         self._quarantine(claim, f"could not be judged: {type(error).__name__}: {error}")
@@ -318,6 +352,7 @@ class Line:
         else:
             self._log.info("decision", **record)
         self._tally.add(record)
+        self._trouble.filed()
         self._filing.finish(claim)
         del self._in_hand[claim.folder]
 
@@ -329,35 +364,56 @@ class Line:
             self.inbox.defer(place)
         self._log.info("given_back", file=readable(str(claim.source)), reason=reason)
 
-    def _keep_watch(self) -> None:
-        """Arm the watch, and say once when events stop or return."""
+    def _keep_watch(self) -> bool:
+        """Arm the watch, and say once when events stop or return; True if that has changed."""
         trouble = self._watch.ensure()
-        if trouble != self._blind:
-            if trouble:
-                self._log.warning("no_events", error=trouble, scan_s=self._settings.inbox.scan_s)
-            else:
-                self._log.info("watching", inbox=readable(str(self._settings.paths.inbox)), leases=self.inbox.leases)
-            self._blind = trouble
+        if trouble == self._no_events:
+            return False
+        if trouble:
+            self._log.warning("no_events", error=trouble, scan_s=self._settings.inbox.scan_s)
+        else:
+            leases = self._folders.leases("inbox")
+            self._log.info("watching", inbox=readable(str(self._settings.paths.inbox)), leases=leases)
+        self._no_events = trouble
+        return True
 
-    def _back_off(self, error: OSError) -> None:
-        """Transient trouble: keep everything, claim nothing for a while, and say so."""
-        self._backoff_s = min(max(1.0, 2 * self._backoff_s), _LONGEST_BACKOFF_S)
-        self._log.error("trouble", error=readable(str(error)), retry_in_s=self._backoff_s, in_hand=len(self._in_hand))
+    def _say_away(self, error: AwayError | None) -> None:
+        """Say once that a folder is away, and that all are back."""
+        away = readable(str(error)) if error else None
+        if away and away != self._away:
+            self._log.error("away", error=away, retry_in_s=self._settings.inbox.scan_s, in_hand=len(self._in_hand))
+        elif self._away and not away:
+            self._log.info("back")
+        self._away = away
 
     def _pause(self) -> None:
         """Wait for an event, the next scan, or the end of the trouble; with a beat now and then."""
         limits = self._settings.inbox
         seconds = min(limits.scan_s, limits.quiet_s / 2) if self.inbox.waiting else limits.scan_s
         # In trouble, events must not turn the pause into a busy loop.
-        signal, seconds = (self._stop, self._backoff_s) if self._backoff_s else (self._wake, seconds)
+        backoff_s = self._trouble.backoff_s or (limits.scan_s if self._away else 0.0)
+        signal, seconds = (self._stop, backoff_s) if backoff_s else (self._wake, seconds)
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0 and not signal.wait(min(left, _BEAT_S)):
-            self._beat(self._state())
+            self._tell()
+            if not backoff_s and self._keep_watch():
+                return
+
+    def _tick(self) -> None:
+        """A sign of life amid long work."""
+        if time.monotonic() - self._last_beat >= _TICK_S:
+            self._tell()
+
+    def _tell(self) -> None:
+        self._last_beat = time.monotonic()
+        self._beat(self._state(), self.inbox.sees)
 
     def _state(self) -> str:
-        if self._backoff_s:
+        if self._away:
+            return self._away
+        if self._trouble.backoff_s:
             return "trouble, retrying"
-        return "watching" if self._model.inspector else "no model"
+        return "watching" if self._model.inspector else "no model yet: run solderwatch-train"
 
 
 def _batches(items: Iterator[Candidate], size: Callable[[], int]) -> Iterator[list[Candidate]]:

@@ -1,22 +1,28 @@
 """Structured logs: JSON lines on standard output and in a file, or a readable console on a terminal.
 
-A full disk or a closed pipe must never cost a verdict, so a line that cannot be written is dropped, and the file is
-tried again with the next one.
+A full disk or a closed pipe must never cost a verdict: a line that the file cannot take now is kept and written before
+the next one, and whatever happens, the file has whole lines only.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import sys
+from collections import deque
 from pathlib import Path
 from typing import Any, TextIO
 
 import structlog
 from structlog.typing import EventDict, FilteringBoundLogger, WrappedLogger
 
+from daemon.durable import write_all
 from settings.schema import LogSettings
 
 Log = FilteringBoundLogger
+
+_KEPT = 20_000
+"""Lines, about 20 MB; beyond that the oldest are dropped."""
 
 
 def open_log(settings: LogSettings, stream: TextIO | None = None) -> Log:
@@ -52,14 +58,14 @@ class _Outputs:
 
     def __init__(self, stream: TextIO, path: Path | None, console: structlog.dev.ConsoleRenderer | None) -> None:
         self._stream: TextIO | None = stream
-        self._path = path
+        self._file = _LogFile(path) if path else None
         self._console = console
 
     def info(self, event_dict: dict[str, Any]) -> None:
         line = json.dumps(event_dict, allow_nan=False, default=str)
         self._to_stream(line if self._console is None else self._console(None, "info", dict(event_dict)))
-        if self._path:
-            self._to_file(self._path, line)
+        if self._file:
+            self._file.write(line)
 
     warning = error = info
 
@@ -75,12 +81,45 @@ class _Outputs:
                 sys.stdout = None
             self._stream = None
 
-    @staticmethod
-    def _to_file(path: Path, line: str) -> None:
-        # Opened for every line: the file may be rotated or deleted at any time.
+
+class _LogFile:
+    """A file of whole lines, opened anew for each: it may be rotated or deleted at any time."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._kept: deque[bytes] = deque(maxlen=_KEPT)
+
+    def write(self, line: str) -> None:
+        """Append a line durably, after those that could not be written before; keep it if it cannot be now."""
+        self._kept.append(line.encode() + b"\n")
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with path.open("a", encoding="utf-8") as file:
-                file.write(line + "\n")
+            descriptor = self._open()
+            try:
+                while self._kept:
+                    _append(descriptor, self._kept[0])
+                    self._kept.popleft()
+                os.fdatasync(descriptor)
+            finally:
+                os.close(descriptor)
         except OSError:
             pass
+
+    def _open(self) -> int:
+        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+        try:
+            return os.open(self._path, flags, 0o666)
+        except FileNotFoundError:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            return os.open(self._path, flags, 0o666)
+
+
+def _append(descriptor: int, line: bytes) -> None:
+    """Add a whole line or nothing, and mend what a crash has left half written."""
+    end = os.fstat(descriptor).st_size
+    if end and os.pread(descriptor, 1, end - 1) != b"\n":
+        line = b"\n" + line
+    try:
+        write_all(descriptor, line)
+    except OSError:
+        os.ftruncate(descriptor, end)
+        raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import fcntl
 import os
 import signal
@@ -17,6 +18,7 @@ from pathlib import Path
 from daemon import durable
 from daemon.current_model import CurrentModel
 from daemon.filing import utc
+from daemon.folders import not_mounted
 from daemon.line import Line, Tally
 from daemon.logs import open_log
 from daemon.status import LOCK, STATUS
@@ -26,6 +28,8 @@ from settings import Settings, load
 
 _STATUS_EVERY_S = 2.0
 _LOCK_TRIES = 5
+_RUNNING, _STOPPED = b"running\n", b"stopped\n"
+_STARTS_WITHIN_US = 120_000_000
 
 
 class Service:
@@ -41,6 +45,7 @@ class Service:
         self._settings = settings
         self._stop, self._wake, self._reload = threading.Event(), threading.Event(), threading.Event()
         self._ended = False
+        self._recovered = self._ready = False
         self._tally = Tally()
         self._started = utc(datetime.now(UTC))
         self._model: CurrentModel | None = None
@@ -56,32 +61,37 @@ class Service:
             NoModelError: With `once`, there is no model to judge with.
         """
         self._catch_signals()
+        # Whatever hangs: the watchdog's SIGABRT leaves a trace of where it was.
+        faulthandler.enable()
         make_folders(self._settings)
-        with _only_daemon(self._settings.paths.work):
+        with _only_daemon(self._settings.paths.work) as interrupted:
             self._log.info("starting", version=version("solderwatch"), pid=os.getpid(), config=str(self._config))
-            first = True
-            while True:
-                self._stop.clear()
-                # In this order: a signal that comes just now is not forgotten.
-                if self._ended:
-                    break
-                if self._reload.is_set():
-                    self._reload.clear()
-                    self._read_configuration()
-                self._model, line = self._build()
-                line.recover(interrupted=first)
-                if once and self._model.inspector is None:
-                    raise NoModelError(
-                        f"{self._settings.paths.models}: no model to judge with; see above, or run solderwatch-train"
-                    )
-                first = False
-                notify(f"READY=1\nSTATUS={self._summary('watching')}")
-                line.run(once=once)
-                if once and not self._reload.is_set():
-                    break
+            self._judge(once=once, interrupted=interrupted)
             notify("STOPPING=1")
             self._write_status("stopped")
             self._log.info("stopped", **self._tally.counts)
+
+    def _judge(self, *, once: bool, interrupted: bool) -> None:
+        while True:
+            self._stop.clear()
+            # In this order: a signal that comes just now is not forgotten.
+            if self._ended:
+                return
+            if self._reload.is_set():
+                self._reload.clear()
+                self._read_configuration()
+            self._model, line = self._build()
+            self._recovered = False
+            line.recover(interrupted=interrupted)
+            self._recovered = True
+            if once and self._model.inspector is None:
+                raise NoModelError(
+                    f"{self._settings.paths.models}: no model to judge with; see above, or run solderwatch-train"
+                )
+            interrupted = False
+            line.run(once=once)
+            if once and not self._reload.is_set():
+                return
 
     def _build(self) -> tuple[CurrentModel, Line]:
         """Make model and line from the settings; a model that is in use already stays until a better one loads."""
@@ -106,7 +116,9 @@ class Service:
 
     def _read_configuration(self) -> None:
         """Take the new configuration if it is right and needs no restart; else say so and go on with the old one."""
-        notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
+        if self._ready:
+            notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
+            self._ready = False
         try:
             settings = load(self._config)
             if settings.paths.work != self._settings.paths.work:
@@ -137,8 +149,21 @@ class Service:
         # With SIGIO the kernel asks for a lease back; unhandled it would end the process.
         signal.signal(signal.SIGIO, signal.SIG_IGN)
 
-    def _beat(self, state: str) -> None:
-        notify(f"WATCHDOG=1\nSTATUS={self._summary(state)}")
+    def _beat(self, state: str, sees: bool) -> None:
+        """The line is alive: tell systemd and whoever asks for the status.
+
+        Ready is who has a model and has filed what an earlier run had decided. Who cannot look at the inbox lets the
+        watchdog run out: a fresh process may see again, with its folders and mounts made anew.
+        """
+        told = [f"STATUS={self._summary(state)}"]
+        if self._ready:
+            told += ["WATCHDOG=1"] if sees else []
+        elif self._recovered and self._model and self._model.inspector:
+            self._ready = True
+            told += ["READY=1"]
+        else:
+            told += [f"EXTEND_TIMEOUT_USEC={_STARTS_WITHIN_US}"]
+        notify("\n".join(told))
         now = time.monotonic()
         if now - self._status_written >= _STATUS_EVERY_S:
             self._status_written = now
@@ -178,6 +203,8 @@ def make_folders(settings: Settings) -> None:
         SolderwatchError: One cannot be made; maybe not yet, so this is no fault of the configuration.
     """
     for name, path in (*settings.paths.line.items(), ("models", settings.paths.models)):
+        if point := not_mounted(path):
+            raise SolderwatchError(f"paths.{name}: {path}: {point} stands in /etc/fstab and is not mounted: mount it")
         try:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -197,12 +224,14 @@ def notify(state: str) -> None:
 
 
 @contextmanager
-def _only_daemon(work: Path) -> Iterator[None]:
-    with (work / LOCK).open("w") as file:
+def _only_daemon(work: Path) -> Iterator[bool]:
+    """Hold the lock on a work folder; yields whether the daemon before this one died without a word."""
+    descriptor = os.open(work / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    try:
         # `solderwatch status` holds the lock for an instant.
         for attempt in range(_LOCK_TRIES):
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
             except BlockingIOError:
                 if attempt == _LOCK_TRIES - 1:
@@ -210,4 +239,13 @@ def _only_daemon(work: Path) -> Iterator[None]:
                         f"paths.work: {work}: another solderwatch works there; stop it, or give each its own folder"
                     ) from None
                 time.sleep(0.2)
-        yield
+        died = os.pread(descriptor, len(_RUNNING), 0) == _RUNNING
+        # In place, which needs no room on the disk. Whoever leaves in good order, also by an error, takes it back.
+        os.pwrite(descriptor, _RUNNING, 0)
+        os.fsync(descriptor)
+        try:
+            yield died
+        finally:
+            os.pwrite(descriptor, _STOPPED, 0)
+    finally:
+        os.close(descriptor)

@@ -142,6 +142,14 @@ class JudgeSettings(Section):
     max_attempts: Annotated[int, Field(ge=1, le=100)] = 3
 
 
+class DiskSettings(Section):
+    """How full the disk may become, and what may be deleted to keep it so."""
+
+    min_free_mb: Annotated[int, Field(ge=0)] = 200
+    keep_io_days: Annotated[float, Field(gt=0)] | None = None
+    keep_io_gb: Annotated[float, Field(gt=0)] | None = None
+
+
 class CamSettings(Section):
     """The class activation map beside each image."""
 
@@ -207,6 +215,7 @@ class Settings(Section):
     device: Device = "auto"
     inbox: InboxSettings
     judge: JudgeSettings
+    disk: DiskSettings
     cam: CamSettings
     logs: LogSettings
     training: TrainingSettings

@@ -112,12 +112,3 @@ def test_a_writer_is_noticed_while_it_holds_the_file(tmp_path: Path) -> None:
     assert found is True
     with path.open("rb") as reader:
         assert durable.has_writer(reader.fileno()) is False
-
-
-def test_the_file_system_is_told_by_its_mount(tmp_path: Path) -> None:
-    """The type comes from the innermost mount that holds the path."""
-    assert durable.file_system(Path("/proc/self")) == "proc"
-    assert durable.file_system(tmp_path) not in {"proc", "unknown"}
-    assert durable.is_network("nfs4")
-    assert durable.is_network("cifs")
-    assert not durable.is_network("ext4")

@@ -3,12 +3,14 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from daemon import durable
-from daemon.filing import Claim, Filing, StillWrittenError
+from daemon.filing import Claim, Filing, GoneError, StillWrittenError
+from daemon.folders import AwayError, Folders
 from daemon.inbox import Candidate
 from inspection.errors import ImageError
 from inspection.files import readable
@@ -29,10 +31,16 @@ def _claim(folders: dict[str, Path], relative: str = "a.png", data: bytes = b"im
     path = folders["inbox"] / relative
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data)
-    filing = Filing(folders)
+    filing = _filing(folders)
     claim = filing.claim(Candidate(path, Path(relative), settled=False))
     assert claim is not None
     return filing, claim
+
+
+def _filing(folders: dict[str, Path]) -> Filing:
+    looked_at = Folders(folders)
+    looked_at.look()
+    return Filing(looked_at)
 
 
 def _files(folder: Path) -> list[str]:
@@ -50,16 +58,17 @@ def test_a_claimed_image_is_in_work_alone(folders: dict[str, Path]) -> None:
 def test_a_claim_has_one_winner(folders: dict[str, Path]) -> None:
     """When somebody else was faster, there is no claim and nothing is left behind."""
     gone = Candidate(folders["inbox"] / "a.png", Path("a.png"), settled=False)
-    assert Filing(folders).claim(gone) is None
+    assert _filing(folders).claim(gone) is None
     assert _files(folders["work"]) == []
 
 
 def test_a_work_folder_that_is_gone_is_no_trouble_with_the_image(folders: dict[str, Path]) -> None:
     """An unmounted work folder is told as such, so that the line waits instead of trying each image."""
     (folders["inbox"] / "a.png").write_bytes(b"x")
+    filing = _filing(folders)
     folders["work"].rmdir()
-    with pytest.raises(OSError, match="work folder is gone"):
-        Filing(folders).claim(Candidate(folders["inbox"] / "a.png", Path("a.png"), settled=True))
+    with pytest.raises(AwayError, match="no such folder"):
+        filing.claim(Candidate(folders["inbox"] / "a.png", Path("a.png"), settled=True))
     assert _files(folders["inbox"]) == ["a.png"]
 
 
@@ -68,9 +77,9 @@ def test_the_done_marker_goes_when_the_image_is_filed(folders: dict[str, Path]) 
     image, marker = folders["inbox"] / "a.png", folders["inbox"] / "a.png.done"
     image.write_bytes(b"x")
     marker.touch()
-    Filing(folders).claim(Candidate(image, Path("a.png"), settled=True, marker=marker))
+    _filing(folders).claim(Candidate(image, Path("a.png"), settled=True, marker=marker))
     assert _files(folders["inbox"]) == ["a.png.done"]
-    filing = Filing(folders)
+    filing = _filing(folders)
     (claim,) = filing.recover(interrupted=True)
     filing.commit(claim, "io", RECORD, b"map")
     filing.publish(claim)
@@ -78,18 +87,123 @@ def test_the_done_marker_goes_when_the_image_is_filed(folders: dict[str, Path]) 
     assert _files(folders["inbox"]) == []
 
 
-def test_a_copy_whose_source_is_still_there_is_dropped(folders: dict[str, Path]) -> None:
-    """A claim across file systems that died before it removed the source is made again: one image, one verdict."""
+@pytest.fixture
+def apart(folders: dict[str, Path]) -> Iterator[dict[str, Path]]:
+    """The five folders of a line, the inbox on another file system."""
     shm = Path("/dev/shm")  # noqa: S108 - it is another file system, which is the point
     if not os.access(shm, os.W_OK) or shm.stat().st_dev == folders["work"].stat().st_dev:
         pytest.skip("no second file system to write to")
     with tempfile.TemporaryDirectory(dir=shm) as inbox:
-        folders["inbox"] = Path(inbox)
-        _, claim = _claim(folders)
-        (folders["inbox"] / "a.png").write_bytes(b"image")
-        assert list(Filing(folders).recover(interrupted=True)) == []
-        assert not claim.folder.exists()
-        assert _files(folders["inbox"]) == ["a.png"]
+        yield folders | {"inbox": Path(inbox)}
+
+
+def test_a_claim_across_file_systems_is_a_rename_too(apart: dict[str, Path]) -> None:
+    """The original stays in the inbox under a claimed name, so that one of several daemons wins, until the decision."""
+    filing, claim = _claim(apart, "lot7/a.png")
+    assert _files(apart["inbox"]) == [f"lot7/a.png.{claim.folder.name}.claimed"]
+    assert _filing(apart).claim(Candidate(apart["inbox"] / "lot7/a.png", Path("lot7/a.png"), settled=True)) is None
+    assert filing.read(claim, 1000) == b"image"
+    assert claim.image.read_bytes() == b"image"
+    assert len(_files(apart["inbox"])) == 1
+    filing.commit(claim, "io", RECORD, b"map")
+    filing.publish(claim)
+    filing.finish(claim)
+    assert _files(apart["inbox"]) == _files(apart["work"]) == []
+    assert (apart["io"] / "lot7" / "a.png").read_bytes() == b"image"
+
+
+@pytest.mark.parametrize("copied", [False, True])
+def test_a_claim_across_file_systems_is_recovered_once(apart: dict[str, Path], copied: bool) -> None:
+    """Whether the process died before the copy or after it: one claim; given back, one image in the inbox alone."""
+    filing, claim = _claim(apart)
+    if copied:
+        filing.read(claim, 1000)
+    later = _filing(apart)
+    (found,) = later.recover(interrupted=True)
+    assert later.read(found, 1000) == b"image"
+    assert later.give_back(found) == apart["inbox"] / "a.png"
+    assert _files(apart["inbox"]) == ["a.png"]
+    assert _files(apart["work"]) == []
+
+
+def test_a_writer_across_file_systems_is_noticed(apart: dict[str, Path]) -> None:
+    """A writer that holds the original while it is claimed keeps its file: it is not copied half written."""
+    filing = _filing(apart)
+    path = apart["inbox"] / "a.png"
+    with path.open("wb") as writer:
+        writer.write(b"half")
+        writer.flush()
+        claim = filing.claim(Candidate(path, Path("a.png"), settled=False))
+        assert claim
+        with pytest.raises(StillWrittenError):
+            filing.read(claim, 1000)
+        assert filing.give_back(claim) == path
+        writer.write(b", whole")
+    assert path.read_bytes() == b"half, whole"
+
+
+def test_what_is_too_large_to_copy_is_filed_from_where_it_is(apart: dict[str, Path]) -> None:
+    """An absurdly large original across file systems goes to quarantine without having been in work."""
+    filing, claim = _claim(apart, data=b"x" * 2000)
+    with pytest.raises(ImageError, match="max_file_mb"):
+        filing.read(claim, 1000)
+    filing.commit(claim, "quarantine", {"file": "a.png", "error": "too large"}, None)
+    filing.publish(claim)
+    filing.finish(claim)
+    assert (apart["quarantine"] / "a.png").stat().st_size == 2000
+    assert _files(apart["inbox"]) == []
+
+
+def test_an_image_that_was_taken_away_is_gone(folders: dict[str, Path]) -> None:
+    """An image that somebody deleted from work is no trouble that ever ends: its claim can be forgotten."""
+    filing, claim = _claim(folders)
+    claim.image.unlink()
+    with pytest.raises(GoneError):
+        filing.read(claim, 1000)
+
+
+def test_what_was_swapped_after_the_scan_is_put_back(folders: dict[str, Path]) -> None:
+    """A link or a FIFO that took an image's place between scan and claim is no claim, and is not followed."""
+    (folders["inbox"] / "a.png").symlink_to("/etc/hostname")
+    os.mkfifo(folders["inbox"] / "b.png")
+    for name in ("a.png", "b.png"):
+        assert _filing(folders).claim(Candidate(folders["inbox"] / name, Path(name), settled=True)) is None
+    assert sorted(path.name for path in folders["inbox"].iterdir()) == ["a.png", "b.png"]
+    assert _files(folders["work"]) == []
+
+
+def test_a_linked_sub_folder_leads_nowhere(folders: dict[str, Path], tmp_path: Path) -> None:
+    """Neither is an image taken through a link in the inbox, nor is one filed through a link in an output folder."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "a.png").write_bytes(b"theirs")
+    (folders["inbox"] / "lot8").symlink_to(elsewhere)
+    assert _filing(folders).claim(Candidate(elsewhere, Path("lot8/a.png"), settled=True)) is None
+    (folders["io"] / "lot7").symlink_to(elsewhere)
+    filing, claim = _claim(folders, "lot7/b.png")
+    filing.commit(claim, "io", RECORD, b"map")
+    assert filing.publish(claim)["filed_as"] == "lot7_b.png"
+    assert _files(elsewhere) == ["a.png"]
+    assert (folders["io"] / "lot7_b.png").read_bytes() == b"image"
+
+
+def test_a_sub_folder_named_like_a_filed_image_is_left_out(folders: dict[str, Path]) -> None:
+    """A folder x.png in the inbox, after an image x.png was filed: the image in it is filed beside the other."""
+    (folders["nio"] / "x.png").write_bytes(b"older")
+    filing, claim = _claim(folders, "x.png/a.png")
+    filing.commit(claim, "nio", RECORD, b"map")
+    assert filing.publish(claim)["filed_as"] == "x.png_a.png"
+
+
+@pytest.mark.parametrize("source", ["../../etc/passwd", "/etc/passwd", ""])
+def test_a_claim_that_leads_out_is_not_believed(folders: dict[str, Path], source: str) -> None:
+    """Whatever claim.json says, images go nowhere but into the line's own folders."""
+    folder = folders["work"] / "20260101T000000-abc"
+    folder.mkdir()
+    (folder / "a.png").write_bytes(b"image")
+    (folder / "claim.json").write_text(json.dumps({"source": source, "claimed": "", "attempts": 1}))
+    (claim,) = _filing(folders).recover(interrupted=True)
+    assert claim.source == Path("a.png")
 
 
 def test_a_decided_image_appears_with_both_sidecars(folders: dict[str, Path]) -> None:
@@ -166,7 +280,7 @@ def test_publishing_is_rolled_forward_after_a_crash(
     except _Crash:
         assert not (folders["nio"] / "a.png").exists()
     monkeypatch.undo()
-    later = Filing(folders)
+    later = _filing(folders)
     (found,) = later.recover(interrupted=True)
     assert found.decided
     assert later.publish(found)["decision_id"] == decision
@@ -179,7 +293,7 @@ def test_an_undecided_image_counts_its_attempts_durably(folders: dict[str, Path]
     """Each attempt after a crash is counted on disk before anybody judges again."""
     _claim(folders)
     for attempts in (2, 3, 4):
-        filing = Filing(folders)
+        filing = _filing(folders)
         (claim,) = filing.recover(interrupted=True)
         assert claim.attempts == attempts - 1
         claim = filing.begin_again(claim)
@@ -194,7 +308,7 @@ def test_what_a_crash_left_without_an_image_is_cleared(folders: dict[str, Path])
     (folders["work"] / "20260101T000000-ghi").mkdir()
     (folders["work"] / "20260101T000000-ghi" / "claim.json.new").write_text('{"source')
     (folders["work"] / "20260101T000000-def").mkdir()
-    assert list(Filing(folders).recover(interrupted=True)) == []
+    assert list(_filing(folders).recover(interrupted=True)) == []
     assert list(folders["work"].iterdir()) == []
 
 
@@ -210,7 +324,7 @@ def test_an_image_goes_back_beside_one_that_took_its_name(folders: dict[str, Pat
 
 def test_a_writer_that_followed_the_file_is_noticed(folders: dict[str, Path]) -> None:
     """A descriptor that was opened in the inbox still writes after the claim: the image is not judged half written."""
-    filing = Filing(folders)
+    filing = _filing(folders)
     path = folders["inbox"] / "a.png"
     with path.open("wb") as writer:
         writer.write(b"half")
@@ -226,13 +340,13 @@ def test_a_writer_that_followed_the_file_is_noticed(folders: dict[str, Path]) ->
 
 
 def test_absurd_and_foreign_files_are_refused(folders: dict[str, Path]) -> None:
-    """Too large a file, and a link swapped in after the scan, are permanent errors; the link is not followed."""
+    """Too large a file, and a link in its place, are permanent errors; the link is not followed."""
     filing, claim = _claim(folders, data=b"x" * 2000)
     with pytest.raises(ImageError, match="max_file_mb"):
         filing.read(claim, 1000)
     claim.image.unlink()
     claim.image.symlink_to("/etc/hostname")
-    with pytest.raises(ImageError, match="link"):
+    with pytest.raises(ImageError, match="regular"):
         filing.read(claim, 1000)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from daemon.folders import AwayError, Folders
 from daemon.inbox import Candidate, Inbox, Watch
 from settings.schema import InboxSettings
 
@@ -25,7 +26,7 @@ class Clock:
 def _inbox(root: Path, admission: str = "lease", **options: object) -> tuple[Inbox, Clock]:
     clock = Clock()
     settings = InboxSettings.model_validate({"admission": admission, "quiet_s": 3.0, **options})
-    return Inbox(root, settings, clock), clock
+    return Inbox(Folders({"inbox": root}, settings.admission), settings, clock), clock
 
 
 def _names(found: list[Candidate]) -> list[str]:
@@ -144,11 +145,27 @@ def test_names_that_are_no_text_are_found(tmp_path: Path) -> None:
 
 
 def test_a_missing_inbox_is_an_error_not_an_empty_one(tmp_path: Path) -> None:
-    """A folder that went away is told from a folder without images."""
-    inbox, _ = _inbox(tmp_path)
-    inbox.root = tmp_path / "gone"
-    with pytest.raises(FileNotFoundError):
+    """A folder that went away is told from a folder without images, until it is back."""
+    inbox, _ = _inbox(tmp_path / "inbox")
+    with pytest.raises(AwayError):
         list(inbox.scan())
+    assert not inbox.sees
+    (tmp_path / "inbox").mkdir()
+    assert list(inbox.scan()) == []
+    assert inbox.sees
+
+
+def test_a_file_that_ends_in_zeros_waits_for_the_quiet_time(tmp_path: Path) -> None:
+    """A writer may make room, close the file and open it again to fill it: a closed file tells too little."""
+    (tmp_path / "a.bmp").write_bytes(b"BM" + bytes(2000))
+    inbox, clock = _inbox(tmp_path)
+    assert list(inbox.scan()) == []
+    (tmp_path / "a.bmp").write_bytes(b"BM" + bytes(range(250)) * 8)
+    assert _names(list(inbox.scan())) == ["a.bmp"]
+    (tmp_path / "a.bmp").write_bytes(b"BM" + bytes(2000))
+    assert list(inbox.scan()) == []
+    clock.now += 3.0
+    assert _names(list(inbox.scan())) == ["a.bmp"]
 
 
 def _wakes(wake: threading.Event) -> bool:

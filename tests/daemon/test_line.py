@@ -42,7 +42,7 @@ class Bench:
             stop=threading.Event(),
             wake=threading.Event(),
             tally=self.tally,
-            beat=self.beats.append,
+            beat=lambda state, _: self.beats.append(state),
         )
         self.inbox = settings.paths.inbox
 
@@ -85,7 +85,7 @@ def test_a_full_disk_is_waited_for(bench: Bench, monkeypatch: pytest.MonkeyPatch
 
 def test_a_file_that_cannot_be_moved_does_not_stop_the_others(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """One file that is not ours to move stays where it is and is told; the others are judged."""
-    monkeypatch.setattr(durable, "move", _failing(durable.move, errno.EACCES, -1, "/1.png"))
+    monkeypatch.setattr(Path, "rename", _failing(Path.rename, errno.EACCES, -1, "/1.png"))
     bench.line.run(once=True)
     assert sorted(event["file"] for event in bench.events("decision")) == ["0.png", "2.png"]
     (trouble,) = bench.events("trouble")

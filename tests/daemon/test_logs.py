@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import errno
 import io
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -70,3 +72,46 @@ def test_a_broken_stream_does_not_cost_the_file(tmp_path: Path) -> None:
     log.info("one")
     log.info("two")
     assert len(path.read_text().splitlines()) == 2
+
+
+def test_what_could_not_be_written_is_written_later(tmp_path: Path) -> None:
+    """Lines that the disk could not take are in the file, whole and in order, once it can."""
+    path = tmp_path / "logs" / "log.jsonl"
+    (tmp_path / "logs").touch()
+    log = open_log(_settings(path), io.StringIO())
+    log.info("one")
+    log.info("two")
+    (tmp_path / "logs").unlink()
+    log.info("three")
+    assert [json.loads(line)["event"] for line in path.read_text().splitlines()] == ["one", "two", "three"]
+
+
+def test_a_disk_that_fills_amid_a_line_leaves_none_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When only half a line fits, that half is taken back; the line comes whole when there is room."""
+    path = tmp_path / "log.jsonl"
+    log = open_log(_settings(path), io.StringIO())
+    log.info("one")
+    write = os.write
+    room = [20]
+
+    def filling(descriptor: int, data: bytes) -> int:
+        if not room[0]:
+            raise OSError(errno.ENOSPC, "full")
+        done = write(descriptor, data[: room[0]])
+        room[0] -= done
+        return done
+
+    monkeypatch.setattr(os, "write", filling)
+    log.info("two")
+    assert len(path.read_text().splitlines()) == 1
+    monkeypatch.undo()
+    log.info("three")
+    assert [json.loads(line)["event"] for line in path.read_text().splitlines()] == ["one", "two", "three"]
+
+
+def test_a_half_line_of_a_crash_does_not_spoil_the_next(tmp_path: Path) -> None:
+    """After a power cut amid a line the next one begins on a line of its own."""
+    path = tmp_path / "log.jsonl"
+    path.write_text('{"event": "cut o')
+    open_log(_settings(path), io.StringIO()).info("next")
+    assert json.loads(path.read_text().splitlines()[1])["event"] == "next"

@@ -237,6 +237,7 @@ def test_an_image_that_kills_the_process_is_quarantined(line: Path, images: dict
     work.mkdir(parents=True)
     shutil.copyfile(images["io"][0], work / "poison.png")
     (work / "claim.json").write_text(json.dumps({"source": "poison.png", "claimed": "", "attempts": 3}))
+    (line / "data" / "work" / ".lock").write_text("running\n")
     _drop(images["io"][1], line, "good.png")
     daemon = Daemon(line, "--once")
     assert daemon.process.wait(60) == 0

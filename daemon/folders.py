@@ -1,0 +1,191 @@
+"""The folders of a line: whether they are there, on what file system, and a way into them that follows no link."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Literal
+
+Admission = Literal["auto", "lease", "quiet"]
+
+_MOUNTS, _FSTAB = Path("/proc/self/mountinfo"), Path("/etc/fstab")
+_NETWORK = ("nfs", "cifs", "smb", "9p", "fuse", "afs", "autofs", "ceph", "glusterfs", "lustre", "davfs", "vboxsf")
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+
+
+class AwayError(OSError):
+    """A folder is not there: its share is not mounted, or somebody took it away. Not the same as empty."""
+
+
+class Folders:
+    """Keeps an eye on folders, so that nothing is looked for or written where a share ought to be mounted.
+
+    Args:
+        paths: The folders by name, such as `inbox`.
+        admission: Whether the kernel's word on writers counts: by file system (`auto`), always, or never.
+    """
+
+    def __init__(self, paths: Mapping[str, Path], admission: Admission = "auto") -> None:
+        self._paths = paths
+        self._admission = admission
+        self._points = {name: declared_mount_points(path) for name, path in paths.items()}
+        self._identity: dict[str, tuple[int, int]] = {}
+        self._kinds: dict[str, str] = {}
+
+    def __getitem__(self, name: str) -> Path:
+        return self._paths[name]
+
+    def leases(self, name: str) -> bool:
+        """Whether the kernel's word on writers counts there; a network share gives none that could be trusted."""
+        if self._admission == "auto":
+            return not is_network(self._kinds[name])
+        return self._admission == "lease"
+
+    def look(self, *names: str) -> None:
+        """See that folders are there; one that was replaced or mounted again is taken as it is now.
+
+        Raises:
+            AwayError: One of them is not.
+        """
+        mounts = mounted()
+        for name in names or self._paths:
+            path = self._paths[name]
+            for point in self._points[name] - mounts.keys():
+                raise AwayError(errno.ENOTCONN, f"away: {point} is not mounted", str(path))
+            with _away_if_missing(path):
+                found = path.stat()
+                if not path.is_dir():
+                    raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))
+            point = _holder(path, mounts)
+            # From now on it is known what ought to be mounted there.
+            self._points[name].add(point)
+            self._kinds[name] = mounts[point]
+            self._identity[name] = found.st_dev, found.st_ino
+
+    @contextmanager
+    def beneath(self, name: str, relative: Path = Path(), *, make: bool = False) -> Iterator[Path]:
+        """A folder in one of the folders, reached without following a link, as a path that stays with it.
+
+        Whatever is renamed, mounted or replaced by a link meanwhile, the path leads to the folder that was opened.
+
+        Args:
+            name: Which folder.
+            relative: The way in there.
+            make: Make what is missing of the way, durably.
+
+        Raises:
+            AwayError: The folder is not what it was when it was last looked at.
+            NotADirectoryError: Part of the way is a link or a file.
+            FileNotFoundError: Part of the way is missing.
+        """
+        path = self._paths[name]
+        with _away_if_missing(path):
+            here = os.open(path, _FOLDER)
+        try:
+            found = os.fstat(here)
+            if (found.st_dev, found.st_ino) != self._identity.get(name):
+                raise AwayError(errno.ESTALE, "away: not the folder it was", str(path))
+            for part in relative.parts:
+                below = _step(here, part, make=make)
+                os.close(here)
+                here = below
+            with _told_by(path / relative, here):
+                yield Path(f"/proc/self/fd/{here}")
+        finally:
+            os.close(here)
+
+
+def _step(here: int, part: str, *, make: bool) -> int:
+    """Open a folder in an open folder."""
+    flags = _FOLDER | os.O_NOFOLLOW
+    if part == os.pardir:
+        raise NotADirectoryError(errno.ENOTDIR, "leads out of its folder", part)
+    try:
+        return os.open(part, flags, dir_fd=here)
+    except FileNotFoundError:
+        if not make:
+            raise
+    with suppress(FileExistsError):
+        os.mkdir(part, dir_fd=here)
+    os.fsync(here)
+    return os.open(part, flags, dir_fd=here)
+
+
+@contextmanager
+def _away_if_missing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise AwayError(error.errno, "away: there is no such folder", str(path)) from None
+
+
+@contextmanager
+def _told_by(path: Path, descriptor: int) -> Iterator[None]:
+    """Errors name the folder as people know it."""
+    try:
+        yield
+    except OSError as error:
+        opened = f"/proc/self/fd/{descriptor}"
+        for attribute in ("filename", "filename2"):
+            name = getattr(error, attribute)
+            if isinstance(name, str | Path):
+                setattr(error, attribute, str(name).replace(opened, str(path)))
+        raise
+
+
+def mounted() -> dict[str, str]:
+    """The type of the file system at each mount point, as this process sees them."""
+    found = {}
+    for line in os.fsdecode(_MOUNTS.read_bytes()).splitlines():
+        before, _, after = line.partition(" - ")
+        found[_unescaped(before.split()[4])] = after.split()[0]
+    return found
+
+
+def declared_mount_points(path: Path) -> set[str]:
+    """Where /etc/fstab mounts something that holds this path."""
+    try:
+        lines = os.fsdecode(_FSTAB.read_bytes()).splitlines()
+    except OSError:
+        return set()
+    found = set()
+    for line in lines:
+        fields = line.split()
+        if len(fields) >= 4 and fields[1].startswith("/") and "noauto" not in fields[3].split(","):
+            found.add(_unescaped(fields[1]))
+    return {point for point in found if _holds(point, os.path.realpath(path))}
+
+
+def not_mounted(path: Path) -> str | None:
+    """The mount point of /etc/fstab on the way to this path where nothing is mounted."""
+    return next(iter(declared_mount_points(path) - mounted().keys()), None)
+
+
+def file_system(path: Path) -> str:
+    """The type of the file system that holds a path, such as ext4 or nfs4."""
+    mounts = mounted()
+    return mounts[_holder(path, mounts)]
+
+
+def is_network(kind: str) -> bool:
+    """Whether a file system type sends no events and grants no leases that could be trusted."""
+    return kind.startswith(_NETWORK)
+
+
+def _holder(path: Path, mounts: Mapping[str, str]) -> str:
+    """The innermost mount point that holds a path."""
+    real = os.path.realpath(path)
+    return max((point for point in mounts if _holds(point, real)), key=len)
+
+
+def _holds(point: str, path: str) -> bool:
+    return path == point or path.startswith(point.rstrip("/") + "/")
+
+
+def _unescaped(text: str) -> str:
+    """Mount tables write blanks, tabs, line breaks and backslashes in octal."""
+    return re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), text)

@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from daemon import folders
+from daemon.folders import AwayError, Folders, file_system, is_network, not_mounted
+
+
+def test_the_file_system_is_told_by_its_mount(tmp_path: Path) -> None:
+    """The type comes from the innermost mount that holds the path."""
+    assert file_system(Path("/proc/self")) == "proc"
+    assert file_system(tmp_path) not in {"proc", "unknown"}
+    assert is_network("nfs4")
+    assert is_network("cifs")
+    assert not is_network("ext4")
+
+
+def test_leases_are_trusted_by_file_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a network share the kernel's word on writers does not count, unless the configuration says so."""
+    table = tmp_path / "mountinfo"
+    table.write_text("1 1 0:1 / / rw - ext4 /dev/x rw\n2 1 0:2 / /mnt/my\\040share rw shared:1 - nfs4 server:/x rw\n")
+    monkeypatch.setattr(folders, "_MOUNTS", table)
+    assert file_system(Path("/mnt/my share/inbox")) == "nfs4"
+    assert file_system(Path("/mnt/my shares")) == "ext4"
+    local = Folders({"inbox": tmp_path}, "auto")
+    local.look()
+    assert local.leases("inbox")
+    table.write_text("1 1 0:1 / / rw - nfs4 server:/x rw\n")
+    local.look()
+    assert not local.leases("inbox")
+    forced = Folders({"inbox": tmp_path}, "lease")
+    forced.look()
+    assert forced.leases("inbox")
+
+
+def test_an_unmounted_share_is_away_not_empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once a share was seen mounted, the empty folder below its mount point is not taken for it."""
+    table = tmp_path / "mountinfo"
+    root = "1 1 0:1 / / rw - ext4 /dev/x rw\n"
+    share = f"2 1 0:2 / {tmp_path}/mnt rw - nfs4 server:/x rw\n"
+    monkeypatch.setattr(folders, "_MOUNTS", table)
+    (tmp_path / "mnt" / "inbox").mkdir(parents=True)
+    table.write_text(root + share)
+    looked_at = Folders({"inbox": tmp_path / "mnt" / "inbox"})
+    looked_at.look()
+    table.write_text(root)
+    with pytest.raises(AwayError, match="mnt is not mounted"):
+        looked_at.look()
+    table.write_text(root + share)
+    looked_at.look()
+
+
+def test_fstab_says_what_ought_to_be_mounted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A share that is not mounted yet at the first start is away as well."""
+    fstab = tmp_path / "fstab"
+    fstab.write_text(
+        f"# shares\nserver:/x {tmp_path}/mnt nfs4 defaults 0 0\nserver:/y {tmp_path}/other nfs4 noauto 0 0\n"
+    )
+    monkeypatch.setattr(folders, "_FSTAB", fstab)
+    assert not_mounted(tmp_path / "mnt" / "inbox") == f"{tmp_path}/mnt"
+    assert not_mounted(tmp_path / "other" / "inbox") is None
+    with pytest.raises(AwayError):
+        Folders({"inbox": tmp_path / "mnt"}).look()
+
+
+def test_a_way_beneath_follows_no_link_and_stays_with_its_folder(tmp_path: Path) -> None:
+    """Links and .. on the way are refused; what is renamed meanwhile is still what was opened."""
+    root, elsewhere = tmp_path / "io", tmp_path / "elsewhere"
+    root.mkdir()
+    elsewhere.mkdir()
+    (root / "link").symlink_to(elsewhere)
+    (root / "file").touch()
+    looked_at = Folders({"io": root})
+    looked_at.look()
+    for bad in ("link", "file", "link/deeper", "..", "a/../.."):
+        with pytest.raises(NotADirectoryError), looked_at.beneath("io", Path(bad), make=True):
+            pass
+    with pytest.raises(FileNotFoundError), looked_at.beneath("io", Path("missing")):
+        pass
+    with looked_at.beneath("io", Path("lot7/board1"), make=True) as folder:
+        (root / "lot7").rename(tmp_path / "moved")
+        (root / "lot7").symlink_to(elsewhere)
+        (folder / "x").touch()
+    with (
+        pytest.raises(FileNotFoundError, match="io/lot9/missing"),
+        looked_at.beneath("io", Path("lot9"), make=True) as folder,
+    ):
+        (folder / "missing").unlink()
+    assert (tmp_path / "moved" / "board1" / "x").exists()
+    assert list(elsewhere.iterdir()) == []
+
+
+def test_a_replaced_folder_is_entered_only_after_a_look(tmp_path: Path) -> None:
+    """Between two looks a folder may have been unmounted: the one below it is not written into."""
+    root = tmp_path / "io"
+    root.mkdir()
+    looked_at = Folders({"io": root})
+    looked_at.look()
+    root.rename(tmp_path / "old")
+    with pytest.raises(AwayError), looked_at.beneath("io"):
+        pass
+    root.mkdir()
+    with pytest.raises(AwayError, match="not the folder it was"), looked_at.beneath("io"):
+        pass
+    looked_at.look()
+    with looked_at.beneath("io") as folder:
+        assert folder.samefile(root)
