@@ -8,6 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from inspection.errors import SolderwatchError
+from inspection.files import readable
 from settings import Settings, load
 
 _HELP = """\
@@ -20,6 +21,7 @@ examples:
   solderwatch run                        watch until stopped (SIGTERM or Ctrl-C)
   solderwatch run --once                 empty the inbox, then exit
   solderwatch status --json | jq .counts
+  solderwatch requeue lot7/joint.png     judge a quarantined file again
   tail -F logs/decisions.jsonl | jq -c 'select(.event == "decision") | [.file, .verdict, .nio_probability]'
 
 signals to a running daemon: SIGTERM and SIGINT finish what is in hand; SIGHUP reads the configuration again.
@@ -56,6 +58,7 @@ def _parser() -> argparse.ArgumentParser:
         ("run", _run, "watch the inbox until stopped"),
         ("check", _check, "validate configuration, folders, device and model; say each problem and its mend"),
         ("status", _status, "is it alive, what did it do, which model"),
+        ("requeue", _requeue, "put quarantined files back into the inbox"),
     ):
         command = commands.add_parser(name, help=help_, description=help_.capitalize() + ".")
         command.set_defaults(command=function)
@@ -64,6 +67,8 @@ def _parser() -> argparse.ArgumentParser:
         )
         if name == "run":
             command.add_argument("--once", action="store_true", help="empty the inbox, then exit")
+        if name == "requeue":
+            command.add_argument("names", nargs="*", metavar="NAME", help="a path in quarantine; without any: all")
         if name == "status":
             command.add_argument("--json", action="store_true", help="for programs")
     return parser
@@ -93,6 +98,14 @@ def _status(arguments: argparse.Namespace, settings: Settings) -> int:
     status = read_status(settings)
     print(as_json(status) if arguments.json else as_text(status))
     return 0 if status.alive else 1
+
+
+def _requeue(arguments: argparse.Namespace, settings: Settings) -> int:
+    from daemon.requeue import requeue  # noqa: PLC0415
+
+    for path, back in requeue(settings, arguments.names):
+        print(f"{readable(str(path))} -> {readable(str(settings.paths.inbox / back))}")
+    return 0
 
 
 if __name__ == "__main__":

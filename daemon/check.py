@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from daemon.folders import file_system, is_network
+from daemon.disk import check_room
+from daemon.folders import Folders, file_system, is_network
 from daemon.service import make_folders
 from inspection.device import choose_device
 from inspection.errors import NoModelError, SolderwatchError
@@ -50,6 +51,7 @@ def _folders(settings: Settings) -> Iterator[Finding]:
             writable = False
             yield Finding("problem", f"paths.{name}: {path}: not writable: {error.strerror}; mend its owner or mode")
     if writable:
+        yield from _room(settings)
         yield Finding("ok", f"folders: {', '.join(folders)} are there and writable")
         yield from _file_systems(folders)
     log = settings.logs.file
@@ -59,6 +61,13 @@ def _folders(settings: Settings) -> Iterator[Finding]:
             yield Finding("problem", f"logs.file: {log}: {place} is not writable; mend its owner or mode")
         else:
             yield Finding("ok", f"log: {log}")
+
+
+def _room(settings: Settings) -> Iterator[Finding]:
+    try:
+        check_room(Folders(settings.paths.line), settings.disk)
+    except OSError as error:
+        yield Finding("problem", f"disk: {error.filename}: {error.strerror}; make room, or lower it")
 
 
 def _file_systems(folders: dict[str, Path]) -> Iterator[Finding]:

@@ -218,7 +218,7 @@ class Filing:
                 # In this order: a crash never leaves both the original under its old name and a copy.
                 held.unlink(missing_ok=True)
                 held = inbox / claim.original
-            for name in _names(claim.source.name):
+            for name in free_names(claim.source.name):
                 try:
                     durable.move(held, inbox / name)
                 except FileExistsError:
@@ -251,7 +251,7 @@ class Filing:
         """The first name in an output folder that neither an image nor a sidecar has."""
         try:
             with self._folders.beneath(outcome, source.parent, make=True) as folder:
-                for name in _names(source.name):
+                for name in free_names(source.name):
                     if not any(os.path.lexists(folder / (name + end)) for end in ("", *_suffixes(outcome))):
                         return source.parent / name
         except (NotADirectoryError, FileExistsError):
@@ -320,7 +320,7 @@ class Filing:
             interrupted: The earlier run died, maybe of one of these images.
         """
         for folder in sorted(path for path in self._folders["work"].iterdir() if path.is_dir()):
-            claim = _read_claim(folder)
+            claim = read_claim(folder)
             if claim and self._is_there(claim):
                 yield replace(claim, interrupted=interrupted)
             else:
@@ -346,7 +346,7 @@ class Filing:
         return claim
 
 
-def _read_claim(folder: Path) -> Claim | None:
+def read_claim(folder: Path) -> Claim | None:
     """The claim in a folder of work/; None where nothing was claimed."""
     try:
         content = json.loads((folder / _CLAIM).read_bytes())
@@ -364,7 +364,7 @@ def _read_claim(folder: Path) -> Claim | None:
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         pass
     # Not our doing: claim.json is durable before an image comes in. Whatever is there is judged by its own name.
-    for path in folder.iterdir():
+    for path in folder.iterdir() if folder.is_dir() else ():
         if path.name not in _OURS and path.suffix != ".part":
             return Claim(folder, Path(path.name), 1, utc(datetime.now(UTC)), settled=True)
     return None
@@ -402,7 +402,7 @@ def _suffixes(outcome: Outcome) -> list[str]:
     return [suffix for _, suffix in _sidecars(outcome)]
 
 
-def _names(name: str) -> Iterator[str]:
+def free_names(name: str) -> Iterator[str]:
     """name.png, name~2.png, name~3.png ...; shortened where the sidecars' names would be too long."""
     stem, suffix = os.path.splitext(name)  # noqa: PTH122 - Path.suffix differs on names that end in a dot
     stem = _shortened(stem, durable.NAME_MAX - _LONGEST_ADDITION - len(os.fsencode(suffix)))

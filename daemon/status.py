@@ -9,12 +9,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from daemon.filing import ERROR_SUFFIX, RECORD_SUFFIX
+from daemon.filing import ERROR_SUFFIX, RECORD_SUFFIX, read_claim
+from inspection.files import readable
 from settings import Settings
 from settings.schema import CURRENT
 
 LOCK, STATUS = ".lock", ".status.json"
 """In work/: held by the daemon as long as it lives; what it last said about itself."""
+
+
+_SHOWN = 10
 
 
 @dataclass(frozen=True)
@@ -24,12 +28,14 @@ class Status:
     Attributes:
         alive: Whether a daemon holds the work folder.
         counts: Images in io, nio and quarantine; `waiting` in the inbox, `in_hand` in work.
+        in_hand: The oldest of those in work: `file`, `claimed` since when, `attempts`, and whether it is `decided`.
         model: What `models/current` names; None without a model.
         daemon: What the daemon last said: `pid`, `started`, `state`, `model`, `device`, `per_minute`, `last`, ...
     """
 
     alive: bool
     counts: dict[str, int]
+    in_hand: list[dict[str, Any]]
     model: str | None
     daemon: dict[str, Any]
 
@@ -43,7 +49,7 @@ def read_status(settings: Settings) -> Status:
         "nio": _count(paths.nio, lambda name: name.endswith(RECORD_SUFFIX)),
         "quarantine": _count(paths.quarantine, lambda name: name.endswith(ERROR_SUFFIX)),
         "waiting": _count(paths.inbox, lambda name: name.lower().endswith(suffixes) and name[0] != "."),
-        "in_hand": sum(1 for path in _listed(paths.work) if path.is_dir()),
+        "in_hand": len(claims := sorted(path for path in _listed(paths.work) if path.is_dir())),
     }
     current = paths.models / CURRENT
     model = current.readlink().name if current.is_symlink() else None
@@ -51,7 +57,8 @@ def read_status(settings: Settings) -> Status:
         said = json.loads((paths.work / STATUS).read_bytes())
     except (OSError, ValueError):
         said = {}
-    return Status(_is_alive(paths.work), counts, model, said)
+    in_hand = [claim for folder in claims[:_SHOWN] if (claim := _claim(folder))]
+    return Status(_is_alive(paths.work), counts, in_hand, model, said)
 
 
 def as_json(status: Status) -> str:
@@ -79,7 +86,19 @@ def as_text(status: Status) -> str:
         ("last verdict", f"{last['time']}  {last['outcome']}  {last['file']}" if last else "-"),
         ("rate", f"{said.get('per_minute', 0.0)} images a minute" if status.alive else "-"),
     ]
+    for claim in status.in_hand:
+        waits_for = "to be filed as decided" if claim["decided"] else f"to be judged, attempt {claim['attempts']}"
+        rows.append(("in hand", f"{claim['file']}  since {claim['claimed']}, {waits_for}"))
     return "\n".join(f"{name:<13} {value}" for name, value in rows)
+
+
+def _claim(folder: Path) -> dict[str, Any] | None:
+    """What a claim says of itself; None if it is gone meanwhile."""
+    claim = read_claim(folder)
+    if claim is None:
+        return None
+    name = readable(str(claim.source))
+    return {"file": name, "claimed": claim.claimed, "attempts": claim.attempts, "decided": claim.decided}
 
 
 def _is_alive(work: Path) -> bool:

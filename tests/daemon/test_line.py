@@ -129,6 +129,85 @@ def test_a_processor_that_fails_costs_no_image(bench: Bench, monkeypatch: pytest
     assert len(again.events("decision")) == 3
 
 
+def _with_room_for(bench: Bench, monkeypatch: pytest.MonkeyPatch, room: list[int]) -> list[int]:
+    """A GPU that takes so many images at once; returns the sizes of the batches it was asked to judge."""
+    inspector = bench.model.refresh()
+    assert inspector
+    inspect, asked = inspector.inspect, []
+
+    def limited(images: Any) -> Any:
+        asked.append(len(images))
+        if len(images) > room[0]:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return inspect(images)
+
+    monkeypatch.setattr(inspector, "inspect", limited)
+    return asked
+
+
+def test_a_full_gpu_is_asked_for_half_and_later_for_more(
+    bench: Bench, trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Out of memory halves the batch, drops nothing, and larger batches are tried again when it went well for long."""
+    monkeypatch.setattr("daemon.line._GOOD_BATCHES", 2)
+    for index, path in enumerate(sorted((trained / "dataset" / "io").iterdir())[:40]):
+        shutil.copyfile(path, bench.inbox / f"{index}.png")
+    room = [3]
+    asked = _with_room_for(bench, monkeypatch, room)
+    bench.line.run(once=True)
+    assert len({event["file"] for event in bench.events("decision")}) == 40
+    assert asked[:4] == [8, 4, 2, 2]
+    assert not bench.events("trouble")
+    assert 4 in asked[6:]
+
+
+def test_a_gpu_without_any_room_is_waited_for(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When not even one image fits the line backs off, keeps the images in hand, and goes on by itself."""
+    room = [0]
+    _with_room_for(bench, monkeypatch, room)
+
+    def beat(state: str, _: bool) -> None:
+        if state.startswith("trouble"):
+            room[0] = 8
+
+    bench.line._beat = beat
+    bench.line.run(once=True)
+    assert len(bench.events("decision")) == 3
+    assert "no memory" in bench.events("trouble")[0]["error"]
+    assert not bench.events("quarantine")
+
+
+def test_below_the_low_water_mark_nothing_is_claimed(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that is nearly full is told; images stay in the inbox until there is room again."""
+    left = [errno.ENOSPC]
+
+    def check(*_: object) -> None:
+        if left:
+            assert len(list(bench.inbox.iterdir())) == 3
+            raise OSError(left.pop(), "100 MB are left")
+
+    monkeypatch.setattr("daemon.line.check_room", check)
+    bench.line.run(once=True)
+    assert "100 MB are left" in bench.events("trouble")[0]["error"]
+    assert len(bench.events("decision")) == 3
+
+
+def test_an_image_that_was_deleted_from_work_is_forgotten(bench: Bench) -> None:
+    """It is told once, and is no trouble for ever."""
+    folder = bench.inbox.parent / "work" / "20260101T000000-abc"
+    folder.mkdir()
+    (folder / "claim.json").write_text(
+        json.dumps({"source": "lot/a.png", "claimed": "", "attempts": 1, "across": True})
+    )
+    (bench.inbox / "lot").mkdir()
+    (bench.inbox / "lot" / f"a.png.{folder.name}.claimed").touch()
+    bench.line.recover(interrupted=False)
+    shutil.rmtree(bench.inbox / "lot")
+    bench.line.run(once=True)
+    assert [event["file"] for event in bench.events("gone")] == ["lot/a.png"]
+    assert not folder.exists()
+
+
 def test_a_wait_is_no_silence(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """While the line waits for images or for room on the disk it says that it is alive."""
     monkeypatch.setattr("daemon.line._BEAT_S", 0.05)

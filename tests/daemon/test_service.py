@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from daemon.status import read_status
+from daemon.status import as_text, read_status
 from settings import load
 
 Disc = Callable[..., Any]
@@ -373,6 +373,41 @@ def test_systemd_hears_that_it_is_ready_alive_and_stopping(line: Path, tmp_path:
         finally:
             daemon.process.kill()
             daemon.process.communicate()
+
+
+def test_systemd_is_told_to_wait_for_a_model(line: Path, tmp_path: Path) -> None:
+    """Without a model the service is not ready: it asks for more time, says what is missing, and waits for it."""
+    address = tmp_path / "notify"
+    (line / "models").rename(line / "elsewhere")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
+        channel.bind(str(address))
+        channel.settimeout(60)
+        daemon = Daemon(line, NOTIFY_SOCKET=str(address))
+        try:
+            said = channel.recv(4096).decode()
+            assert "EXTEND_TIMEOUT_USEC=" in said
+            assert "solderwatch-train" in said
+            (line / "models").rmdir()
+            (line / "elsewhere").rename(line / "models")
+            while "READY=1" not in said:
+                assert "WATCHDOG=1" not in said
+                said = channel.recv(4096).decode()
+            assert daemon.events("model_loaded")
+        finally:
+            daemon.process.kill()
+            daemon.process.communicate()
+
+
+def test_status_tells_what_is_in_hand(line: Path) -> None:
+    """For each image in work: which, since when, and what it waits for."""
+    work = line / "data" / "work" / "20260101T000000-abc"
+    work.mkdir(parents=True)
+    (work / "a.png").write_bytes(b"x")
+    claim = {"source": "lot7/a.png", "claimed": "2026-01-01T00:00:00Z", "attempts": 2}
+    (work / "claim.json").write_text(json.dumps(claim))
+    status = read_status(load(line / "config.yaml"))
+    assert status.in_hand == [{"file": "lot7/a.png", "claimed": claim["claimed"], "attempts": 2, "decided": False}]
+    assert "lot7/a.png  since 2026-01-01T00:00:00Z, to be judged, attempt 2" in as_text(status)
 
 
 def test_a_closed_standard_output_costs_no_verdict(line: Path, images: dict[str, list[Path]]) -> None:
