@@ -127,6 +127,11 @@ class Line:
         except OSError as error:
             self._trouble.of_all(error, len(self._in_hand))
 
+    @property
+    def has_uncounted(self) -> bool:
+        """Whether an image that a process may have died of is in hand, and that is not written down yet."""
+        return any(claim.interrupted for claim in self._in_hand.values())
+
     def run(self, *, once: bool = False) -> None:
         """Judge until `stop` is set; with `once`, until the inbox is empty."""
         self._tell()

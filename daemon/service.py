@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -64,14 +65,14 @@ class Service:
         # Whatever hangs: the watchdog's SIGABRT leaves a trace of where it was.
         faulthandler.enable()
         make_folders(self._settings)
-        with _only_daemon(self._settings.paths.work) as interrupted:
+        with _only_daemon(self._settings.paths.work) as lock:
             self._log.info("starting", version=version("solderwatch"), pid=os.getpid(), config=str(self._config))
-            self._judge(once=once, interrupted=interrupted)
+            self._judge(lock, once=once)
             notify("STOPPING=1")
             self._write_status("stopped")
             self._log.info("stopped", **self._tally.counts)
 
-    def _judge(self, *, once: bool, interrupted: bool) -> None:
+    def _judge(self, lock: _Lock, *, once: bool) -> None:
         while True:
             self._stop.clear()
             # In this order: a signal that comes just now is not forgotten.
@@ -82,14 +83,17 @@ class Service:
                 self._read_configuration()
             self._model, line = self._build()
             self._recovered = False
-            line.recover(interrupted=interrupted)
+            line.recover(interrupted=lock.died)
             self._recovered = True
             if once and self._model.inspector is None:
                 raise NoModelError(
                     f"{self._settings.paths.models}: no model to judge with; see above, or run solderwatch-train"
                 )
-            interrupted = False
-            line.run(once=once)
+            try:
+                line.run(once=once)
+            finally:
+                # Whoever has not even counted that death yet leaves that to the next one.
+                lock.died = line.has_uncounted
             if once and not self._reload.is_set():
                 return
 
@@ -223,9 +227,19 @@ def notify(state: str) -> None:
         channel.sendall(state.encode())
 
 
+@dataclass
+class _Lock:
+    """The lock on a work folder.
+
+    Attributes:
+        died: Whether the daemon that held it before died without a word, maybe of an image in hand.
+    """
+
+    died: bool
+
+
 @contextmanager
-def _only_daemon(work: Path) -> Iterator[bool]:
-    """Hold the lock on a work folder; yields whether the daemon before this one died without a word."""
+def _only_daemon(work: Path) -> Iterator[_Lock]:
     descriptor = os.open(work / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     try:
         # `solderwatch status` holds the lock for an instant.
@@ -239,13 +253,14 @@ def _only_daemon(work: Path) -> Iterator[bool]:
                         f"paths.work: {work}: another solderwatch works there; stop it, or give each its own folder"
                     ) from None
                 time.sleep(0.2)
-        died = os.pread(descriptor, len(_RUNNING), 0) == _RUNNING
+        lock = _Lock(died=os.pread(descriptor, len(_RUNNING), 0) == _RUNNING)
         # In place, which needs no room on the disk. Whoever leaves in good order, also by an error, takes it back.
         os.pwrite(descriptor, _RUNNING, 0)
         os.fsync(descriptor)
         try:
-            yield died
+            yield lock
         finally:
-            os.pwrite(descriptor, _STOPPED, 0)
+            if not lock.died:
+                os.pwrite(descriptor, _STOPPED, 0)
     finally:
         os.close(descriptor)
