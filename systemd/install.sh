@@ -55,7 +55,7 @@ logrotate=$root/etc/logrotate.d/solderwatch
 copy=
 trap 'rm -rf "$copy"' EXIT
 
-gpu=false training=false remove=false purge=false wheels=
+gpu=false training=false remove=false purge=false wheels='' waiting=''
 
 parse() {
     while [ $# -gt 0 ]; do
@@ -231,6 +231,21 @@ disable() {
     if systemctl cat "$1" >/dev/null 2>&1; then systemctl --quiet disable --now "$1"; fi
 }
 
+# Without a model the service is starting until there is one; nobody is to wait here for that. Leaves in $waiting what
+# the service says of itself while it is not ready.
+await_start() {
+    while
+        state=$(systemctl show --property=Job,ActiveState,StatusText solderwatch.service)
+        echo "$state" | grep -q '^Job=.'
+    do
+        waiting=
+        case $state in *ActiveState=activating*) waiting=$(echo "$state" | sed -n 's/^StatusText=//p') ;; esac
+        if [ -n "$waiting" ]; then return; fi
+        sleep 0.5
+    done
+    systemctl --quiet is-active solderwatch.service || die "it does not start: journalctl --unit solderwatch says why"
+}
+
 start() {
     systemd-sysusers "$sysusers"
     systemd-tmpfiles --create "$tmpfiles"
@@ -241,9 +256,19 @@ start() {
         say "installed, but not started: mend what stands above, then: systemctl restart solderwatch"
         return
     fi
-    systemctl restart solderwatch.service || die "it does not start: journalctl --unit solderwatch says why"
+    systemctl restart --no-block solderwatch.service
+    await_start
+    case $waiting in
+        '') say "solderwatch is running; drop images in /var/lib/solderwatch/inbox" ;;
+        *) say "solderwatch has started and is not ready: $waiting" ;;
+    esac
+    case $waiting in
+        *"no model"*)
+            say "next: put labelled images in /var/lib/solderwatch/dataset/io and nio, then: systemctl start solderwatch-train"
+            say "(it comes with --training); or bring a model that was trained elsewhere to /var/lib/solderwatch/models"
+            ;;
+    esac
     drop_old_venvs
-    say "solderwatch is running; drop images in /var/lib/solderwatch/inbox"
     if $gpu; then say "with 'device: cuda' in $config it never judges on the CPU instead"; fi
 }
 
