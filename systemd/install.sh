@@ -253,8 +253,7 @@ start() {
     systemctl --quiet enable solderwatch.service
     cd /
     if ! runuser -u solderwatch -- "$opt/venv/bin/solderwatch" check --config "$config"; then
-        say "installed, but not started: mend what stands above, then: systemctl restart solderwatch"
-        return
+        die "installed, but not started: mend what stands above, then: systemctl restart solderwatch"
     fi
     systemctl restart --no-block solderwatch.service
     await_start
