@@ -116,34 +116,60 @@ class Filing:
 
     def __init__(self, folders: Folders) -> None:
         self._folders = folders
+        self._left_over: list[Path] = []
 
-    def claim(self, candidate: Candidate) -> Claim | None:
-        """Take an image in hand, before anything of it is read; None when somebody else was faster."""
+    def begin(self, candidate: Candidate) -> Claim:
+        """Make a claim durable in work, before the image is taken."""
+        self._tidy()
         stamp = datetime.now(UTC)
         name = f"{stamp:%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:12]}"
-        folder = self._folders["work"] / name
         with self._folders.beneath("work") as work:
             (work / name).mkdir()
         marker = candidate.marker.name if candidate.marker else None
-        claim: Claim | None = Claim(folder, candidate.relative, 1, utc(stamp), candidate.settled, marker)
+        folder = self._folders["work"] / name
+        claim = Claim(folder, candidate.relative, 1, utc(stamp), candidate.settled, marker)
         try:
-            assert claim is not None
             claim.write()
             sync(folder.parent)
-            claim = self._take(claim)
         except OSError:
-            shutil.rmtree(folder, ignore_errors=True)
+            self._discard(folder)
             raise
-        if claim is None:
-            shutil.rmtree(folder)
+        return claim
+
+    def take(self, claim: Claim) -> Claim | None:
+        """Take the image in hand, before anything of it is read; None when somebody else was faster.
+
+        Returns:
+            The claim, which may have turned out to be across file systems.
+        """
+        taken = None
+        try:
+            taken = self._take(claim)
+        finally:
+            if taken is None:
+                self._discard(claim.folder)
+        if taken is None:
             return None
-        with self._held(claim) as held:
+        with self._held(taken) as held:
             regular = stat.S_ISREG(held.lstat().st_mode)
         if not regular:
             # It was swapped after the scan had seen it; the next scan passes it over.
-            self.give_back(claim)
+            self.give_back(taken)
             return None
-        return claim
+        return taken
+
+    def _discard(self, folder: Path) -> None:
+        """Remove a claim that holds no image; on a disk in trouble, later."""
+        try:
+            _remove(folder)
+        except OSError:
+            self._left_over.append(folder)
+
+    def _tidy(self) -> None:
+        left_over, self._left_over = self._left_over, []
+        for folder in left_over:
+            if folder.exists():
+                self._discard(folder)
 
     def _take(self, claim: Claim) -> Claim | None:
         """Rename the image, which has one winner on every file system; None when it went to somebody else."""
@@ -311,7 +337,7 @@ class Filing:
 
     def forget(self, claim: Claim) -> None:
         """Remove what is left of a claim in work/."""
-        shutil.rmtree(claim.folder)
+        _remove(claim.folder)
 
     def recover(self, *, interrupted: bool) -> Iterator[Claim]:
         """What an earlier run left in hand; decided ones are to be filed, the others to be judged again.
@@ -325,7 +351,7 @@ class Filing:
                 yield replace(claim, interrupted=interrupted)
             else:
                 # The crash came between making the folder and moving the image, or just before the end.
-                shutil.rmtree(folder)
+                _remove(folder)
 
     def _is_there(self, claim: Claim) -> bool:
         """Whether there is anything left to do for a claim; if that cannot be known now, there is."""
@@ -365,9 +391,17 @@ def read_claim(folder: Path) -> Claim | None:
         pass
     # Not our doing: claim.json is durable before an image comes in. Whatever is there is judged by its own name.
     for path in folder.iterdir() if folder.is_dir() else ():
-        if path.name not in _OURS and path.suffix != ".part":
+        if path.name not in _OURS:
             return Claim(folder, Path(path.name), 1, utc(datetime.now(UTC)), settled=True)
     return None
+
+
+def _remove(folder: Path) -> None:
+    """Remove a claim; never anything that is not ours, such as an image."""
+    for path in folder.iterdir():
+        if path.name in _OURS:
+            path.unlink()
+    folder.rmdir()
 
 
 def _read(path: Path, max_bytes: int, *, leases: bool) -> bytes:

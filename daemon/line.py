@@ -25,13 +25,12 @@ from daemon.inbox import Candidate, Inbox, Watch
 from daemon.logs import Log
 from daemon.trouble import Trouble
 from inspection import picture
-from inspection.errors import ImageError
+from inspection.errors import ImageError, SolderwatchError
 from inspection.files import readable
 from inspection.image import GreyImage, decode
 from inspection.inspector import Inspection, Inspector
 from settings import Settings
 
-_BEAT_S = 20.0
 _TICK_S = 1.0
 _RETENTION_S = 0.05
 _GOOD_BATCHES = 20
@@ -80,6 +79,7 @@ class Line:
         wake: Set to look at the inbox at once.
         tally: Counts what was done.
         beat: Called while the loop is alive, with the state in a few words, and whether the inbox can be looked at.
+        beat_s: At least so often.
     """
 
     def __init__(
@@ -92,11 +92,12 @@ class Line:
         wake: threading.Event,
         tally: Tally,
         beat: Callable[[str, bool], None],
+        beat_s: float = 20.0,
     ) -> None:
         self._settings = settings
         self._model = model
         self._log = log
-        self._stop, self._wake, self._tally, self._beat = stop, wake, tally, beat
+        self._stop, self._wake, self._tally, self._beat, self._beat_s = stop, wake, tally, beat, beat_s
         self._folders = Folders(settings.paths.line, settings.inbox.admission)
         self._filing = Filing(self._folders)
         self.inbox = Inbox(self._folders, settings.inbox, progress=self._tick)
@@ -133,7 +134,11 @@ class Line:
         return any(claim.interrupted for claim in self._in_hand.values())
 
     def run(self, *, once: bool = False) -> None:
-        """Judge until `stop` is set; with `once`, until the inbox is empty."""
+        """Judge until `stop` is set; with `once`, until the inbox is empty.
+
+        Raises:
+            SolderwatchError: With `once`, images are left that could not be taken.
+        """
         self._tell()
         try:
             while not self._stop.is_set():
@@ -141,6 +146,8 @@ class Line:
                 idle = self._pass()
                 self._tell()
                 if once and idle:
+                    if self._trouble.resting:
+                        raise SolderwatchError(f"{self._trouble.resting} images could not be taken; the log says why")
                     return
                 self._pause()
         finally:
@@ -193,11 +200,12 @@ class Line:
         for candidate in candidates:
             if self._trouble.rests(candidate.path):
                 continue
+            claim = self._filing.begin(candidate)
             with self._trouble.of_one(candidate.path, candidate.relative, ours=False):
-                claim = self._filing.claim(candidate)
-                if claim:
-                    self._in_hand[claim.folder] = claim
-                    claims.append(claim)
+                taken = self._filing.take(claim)
+                if taken:
+                    self._in_hand[taken.folder] = taken
+                    claims.append(taken)
         return claims
 
     def _process(self, claims: Sequence[Claim]) -> None:
@@ -399,7 +407,7 @@ class Line:
         backoff_s = self._trouble.backoff_s or (limits.scan_s if self._away else 0.0)
         signal, seconds = (self._stop, backoff_s) if backoff_s else (self._wake, seconds)
         end = time.monotonic() + seconds
-        while (left := end - time.monotonic()) > 0 and not signal.wait(min(left, _BEAT_S)):
+        while (left := end - time.monotonic()) > 0 and not signal.wait(min(left, self._beat_s)):
             self._tell()
             if not backoff_s and self._keep_watch():
                 return

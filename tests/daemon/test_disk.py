@@ -36,7 +36,7 @@ class Line:
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(b"x" * 1000)
         filing = Filing(self.folders)
-        claim = filing.claim(Candidate(path, Path(name), settled=True))
+        claim = filing.take(filing.begin(Candidate(path, Path(name), settled=True)))
         assert claim
         picture = None if outcome == "quarantine" else b"map"
         filing.commit(claim, outcome, {"file": name}, picture)  # type: ignore[arg-type]

@@ -32,9 +32,13 @@ def _claim(folders: dict[str, Path], relative: str = "a.png", data: bytes = b"im
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data)
     filing = _filing(folders)
-    claim = filing.claim(Candidate(path, Path(relative), settled=False))
+    claim = _take(filing, path, relative)
     assert claim is not None
     return filing, claim
+
+
+def _take(filing: Filing, path: Path, relative: str, marker: Path | None = None) -> Claim | None:
+    return filing.take(filing.begin(Candidate(path, Path(relative), settled=False, marker=marker)))
 
 
 def _filing(folders: dict[str, Path]) -> Filing:
@@ -58,7 +62,7 @@ def test_a_claimed_image_is_in_work_alone(folders: dict[str, Path]) -> None:
 def test_a_claim_has_one_winner(folders: dict[str, Path]) -> None:
     """When somebody else was faster, there is no claim and nothing is left behind."""
     gone = Candidate(folders["inbox"] / "a.png", Path("a.png"), settled=False)
-    assert _filing(folders).claim(gone) is None
+    assert _filing(folders).take(_filing(folders).begin(gone)) is None
     assert _files(folders["work"]) == []
 
 
@@ -68,7 +72,7 @@ def test_a_work_folder_that_is_gone_is_no_trouble_with_the_image(folders: dict[s
     filing = _filing(folders)
     folders["work"].rmdir()
     with pytest.raises(AwayError, match="no such folder"):
-        filing.claim(Candidate(folders["inbox"] / "a.png", Path("a.png"), settled=True))
+        _take(filing, folders["inbox"] / "a.png", "a.png")
     assert _files(folders["inbox"]) == ["a.png"]
 
 
@@ -77,7 +81,7 @@ def test_the_done_marker_goes_when_the_image_is_filed(folders: dict[str, Path]) 
     image, marker = folders["inbox"] / "a.png", folders["inbox"] / "a.png.done"
     image.write_bytes(b"x")
     marker.touch()
-    _filing(folders).claim(Candidate(image, Path("a.png"), settled=True, marker=marker))
+    _take(_filing(folders), image, "a.png", marker)
     assert _files(folders["inbox"]) == ["a.png.done"]
     filing = _filing(folders)
     (claim,) = filing.recover(interrupted=True)
@@ -101,7 +105,7 @@ def test_a_claim_across_file_systems_is_a_rename_too(apart: dict[str, Path]) -> 
     """The original stays in the inbox under a claimed name, so that one of several daemons wins, until the decision."""
     filing, claim = _claim(apart, "lot7/a.png")
     assert _files(apart["inbox"]) == [f"lot7/a.png.{claim.folder.name}.claimed"]
-    assert _filing(apart).claim(Candidate(apart["inbox"] / "lot7/a.png", Path("lot7/a.png"), settled=True)) is None
+    assert _take(_filing(apart), apart["inbox"] / "lot7/a.png", "lot7/a.png") is None
     assert filing.read(claim, 1000) == b"image"
     assert claim.image.read_bytes() == b"image"
     assert len(_files(apart["inbox"])) == 1
@@ -133,7 +137,7 @@ def test_a_writer_across_file_systems_is_noticed(apart: dict[str, Path]) -> None
     with path.open("wb") as writer:
         writer.write(b"half")
         writer.flush()
-        claim = filing.claim(Candidate(path, Path("a.png"), settled=False))
+        claim = _take(filing, path, "a.png")
         assert claim
         with pytest.raises(StillWrittenError):
             filing.read(claim, 1000)
@@ -167,7 +171,7 @@ def test_what_was_swapped_after_the_scan_is_put_back(folders: dict[str, Path]) -
     (folders["inbox"] / "a.png").symlink_to("/etc/hostname")
     os.mkfifo(folders["inbox"] / "b.png")
     for name in ("a.png", "b.png"):
-        assert _filing(folders).claim(Candidate(folders["inbox"] / name, Path(name), settled=True)) is None
+        assert _take(_filing(folders), folders["inbox"] / name, name) is None
     assert sorted(path.name for path in folders["inbox"].iterdir()) == ["a.png", "b.png"]
     assert _files(folders["work"]) == []
 
@@ -178,7 +182,7 @@ def test_a_linked_sub_folder_leads_nowhere(folders: dict[str, Path], tmp_path: P
     elsewhere.mkdir()
     (elsewhere / "a.png").write_bytes(b"theirs")
     (folders["inbox"] / "lot8").symlink_to(elsewhere)
-    assert _filing(folders).claim(Candidate(elsewhere, Path("lot8/a.png"), settled=True)) is None
+    assert _take(_filing(folders), elsewhere, "lot8/a.png") is None
     (folders["io"] / "lot7").symlink_to(elsewhere)
     filing, claim = _claim(folders, "lot7/b.png")
     filing.commit(claim, "io", RECORD, b"map")
@@ -329,7 +333,7 @@ def test_a_writer_that_followed_the_file_is_noticed(folders: dict[str, Path]) ->
     with path.open("wb") as writer:
         writer.write(b"half")
         writer.flush()
-        claim = filing.claim(Candidate(path, Path("a.png"), settled=False))
+        claim = _take(filing, path, "a.png")
         assert claim
         with claim.image.open("rb") as reader:
             if durable.has_writer(reader.fileno()) is None:
@@ -368,3 +372,11 @@ def test_file_names_become_one_line_of_text() -> None:
     """Control characters and bytes that are no UTF-8 are written as escapes, the rest as it is."""
     assert readable("a\nb\udcff\x1b[31m.png") == r"a\nb\xff\x1b[31m.png"
     assert readable("Prüfling 7.png") == "Prüfling 7.png"
+
+
+def test_a_claim_is_never_removed_with_an_image_in_it(folders: dict[str, Path]) -> None:
+    """Whatever goes wrong: removing a claim deletes only what the daemon itself wrote there."""
+    filing, claim = _claim(folders)
+    with pytest.raises(OSError, match="not empty"):
+        filing.forget(claim)
+    assert claim.image.read_bytes() == b"image"

@@ -20,7 +20,7 @@ from daemon.current_model import CurrentModel
 from daemon.line import Line, Tally
 from daemon.logs import open_log
 from daemon.service import make_folders
-from inspection.errors import DeviceError
+from inspection.errors import DeviceError, SolderwatchError
 from settings import load
 
 
@@ -86,7 +86,8 @@ def test_a_full_disk_is_waited_for(bench: Bench, monkeypatch: pytest.MonkeyPatch
 def test_a_file_that_cannot_be_moved_does_not_stop_the_others(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """One file that is not ours to move stays where it is and is told; the others are judged."""
     monkeypatch.setattr(Path, "rename", _failing(Path.rename, errno.EACCES, -1, "/1.png"))
-    bench.line.run(once=True)
+    with pytest.raises(SolderwatchError, match="1 images"):
+        bench.line.run(once=True)
     assert sorted(event["file"] for event in bench.events("decision")) == ["0.png", "2.png"]
     (trouble,) = bench.events("trouble")
     assert "1.png" in trouble["file"]
@@ -210,7 +211,7 @@ def test_an_image_that_was_deleted_from_work_is_forgotten(bench: Bench) -> None:
 
 def test_a_wait_is_no_silence(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """While the line waits for images or for room on the disk it says that it is alive."""
-    monkeypatch.setattr("daemon.line._BEAT_S", 0.05)
+    bench.line._beat_s = 0.05
     monkeypatch.setattr(durable, "write", _failing(durable.write, errno.ENOSPC, 1))
     bench.line.run(once=True)
     assert len([beat for beat in bench.beats if beat.startswith("trouble")]) > 5

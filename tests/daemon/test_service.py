@@ -375,6 +375,25 @@ def test_systemd_hears_that_it_is_ready_alive_and_stopping(line: Path, tmp_path:
             daemon.process.communicate()
 
 
+def test_a_short_watchdog_is_fed_often_enough(line: Path, tmp_path: Path) -> None:
+    """However short systemd's patience, it hears in time that an idle daemon is alive."""
+    (line / "config.yaml").write_text("device: cpu\ninbox: {scan_s: 3600}\n")
+    address = tmp_path / "notify"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
+        channel.bind(str(address))
+        channel.settimeout(60)
+        daemon = Daemon(line, NOTIFY_SOCKET=str(address), WATCHDOG_USEC="1000000")
+        try:
+            while "READY=1" not in channel.recv(4096).decode():
+                pass
+            channel.settimeout(1)
+            for _ in range(4):
+                assert "WATCHDOG=1" in channel.recv(4096).decode()
+        finally:
+            daemon.process.kill()
+            daemon.process.communicate()
+
+
 def test_systemd_is_told_to_wait_for_a_model(line: Path, tmp_path: Path) -> None:
     """Without a model the service is not ready: it asks for more time, says what is missing, and waits for it."""
     address = tmp_path / "notify"
