@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -155,6 +156,18 @@ def nursery(_nursery: Nursery) -> Iterator[Nursery]:
 def ledger(line: Path) -> Ledger:
     """A fresh line with a trained model, and what arrives in its inbox."""
     return Ledger(line)
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path) -> Iterator[Path]:
+    """An empty folder on another file system than tmp_path; skips where there is none."""
+    shm = Path("/dev/shm")  # noqa: S108 - it is another file system, which is the point
+    if not os.access(shm, os.W_OK) or shm.stat().st_dev == tmp_path.stat().st_dev:
+        pytest.skip("no second file system to write to")
+    folder = shm / f"solderwatch-test-{os.getpid()}"
+    folder.mkdir()
+    yield folder
+    shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="session")

@@ -6,11 +6,15 @@ audit hooks, with no ptrace and no other privilege.
 
 from __future__ import annotations
 
+import builtins
 import ctypes
 import errno
 import hashlib
+import io
 import json
 import os
+import pkgutil
+import shutil
 import signal
 import struct
 import subprocess
@@ -18,7 +22,8 @@ import sys
 import time
 import zlib
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -27,12 +32,17 @@ from typing import Any, NoReturn, Self
 from PIL import Image
 
 from daemon import durable
+from inspection.files import readable
 
 # --- in the nursery ---
 
 _CHANGING = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.link", "os.truncate"}
 _CHANGING_FLAGS = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 _UNHARMED = (".jsonl.out", ".status.json.new")
+_WRITING = {"w", "wb", "a", "ab", "x", "xb"}
+_REAL_OPEN = open
+# watchdog waits half a second for the other half of a rename, also before it ends.
+_QUICK = {"watchdog.observers.inotify_move_event_grouper.InotifyMoveEventGrouper.delay": 0.0}
 
 
 @dataclass(frozen=True)
@@ -41,15 +51,20 @@ class Fault:
 
     Attributes:
         at: The first call concerned, counted from 1: opening for writing, write, fsync, rename, unlink, mkdir, rmdir.
+            Larger than any: nothing fails, but the file `calls` tells what was counted.
+        only: Count only calls whose line in `calls` has this text in it.
+        also: A folder outside the line's, such as an inbox on another file system, whose calls count too.
         error: The name of the errno with which the calls fail; None: SIGKILL just before the call.
         times: How many calls fail.
         poison: Decoding bytes with this text in them ends the process with SIGSEGV.
         clock_s: How far the wall clock is off.
         hold: Stop (SIGSTOP) before the daemon begins, so that a tracer can be attached.
-        settings: Module constants to set, such as `daemon.line._REST_S`, so that a test needs less time.
+        settings: Constants to set, such as `daemon.line._REST_S`, so that a test needs less time.
     """
 
     at: int = 0
+    only: str = ""
+    also: str = ""
     error: str | None = None
     times: int = 1
     poison: str | None = None
@@ -66,17 +81,36 @@ def _serve() -> None:
 
     assert daemon.service
     torch.set_num_threads(1)
+    warm = False
     for line in sys.stdin:
         request = json.loads(line)
         if "wait" in request:
             pid, status = os.waitpid(request["wait"], os.WNOHANG)
             answer = {"code": os.waitstatus_to_exitcode(status) if pid else None}
         else:
+            if not warm:
+                warm = _warm_up(Path(request["folder"], "models", "current"))
             pid = os.fork()
             if pid == 0:
                 _run(**request)
             answer = {"pid": pid}
         print(json.dumps(answer), flush=True)
+
+
+def _warm_up(model: Path) -> bool:
+    """Judge one image, so that no daemon has to spend a tenth of a second on what is done once in a process."""
+    import numpy as np  # noqa: PLC0415
+    import torch  # noqa: PLC0415
+
+    from inspection import inspector, picture  # noqa: PLC0415
+    from inspection.model import load  # noqa: PLC0415
+
+    if not model.exists():
+        return False
+    black = np.zeros((40, 40), np.float32)
+    (found,) = inspector.Inspector(load(model, torch.device("cpu")), "XGradCAM", only_last_conv=True).inspect([black])
+    picture.draw(black, found.evidence, found.verdict, "XGradCAM")
+    return True
 
 
 def _run(
@@ -107,9 +141,11 @@ def _run(
 
 
 def _inject(fault: Fault, folder: str) -> None:
-    for name, value in fault.settings.items():
-        module, _, constant = name.rpartition(".")
-        setattr(sys.modules[module], constant, value)
+    for name, value in (_QUICK | fault.settings).items():
+        place, _, constant = name.rpartition(".")
+        owner = pkgutil.resolve_name(place)
+        assert hasattr(owner, constant), f"there is no {name} any more"
+        setattr(owner, constant, value)
     if fault.clock_s:
         _shift_clock(fault.clock_s)
     if fault.poison:
@@ -150,7 +186,7 @@ class _Injector:
 
     def __init__(self, fault: Fault, folder: str) -> None:
         self._fault = fault
-        self._root = f"{folder}/"
+        self._roots = tuple(f"{root}/" for root in (folder, fault.also) if root)
         self._count = 0
         self._write = os.write
         self._calls = os.open(f"{folder}/calls", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND)
@@ -158,13 +194,18 @@ class _Injector:
         durable._LIBC = self  # type: ignore[assignment]
         for name in ("fsync", "fdatasync", "write", "sendfile", "ftruncate"):
             self._wrap(name)
+        _Counted.reached = self._reached
+        builtins.open = io.open = _open
         sys.addaudithook(self._audit)
 
     def _reached(self, call: str, path: str) -> None:
-        if not path.startswith(self._root) or path.endswith(_UNHARMED):
+        if not path.startswith(self._roots) or path.endswith(_UNHARMED):
+            return
+        line = f"{call} {readable(Path(path).name)}"
+        if self._fault.only not in line:
             return
         self._count += 1
-        self._write(self._calls, f"{call} {Path(path).name}\n".encode(errors="replace"))
+        self._write(self._calls, f"{line}\n".encode())
         if self._fault.at <= self._count < self._fault.at + self._fault.times:
             if self._fault.error is None:
                 os.kill(os.getpid(), signal.SIGKILL)
@@ -194,6 +235,32 @@ class _Injector:
             ctypes.set_errno(error.errno or 0)
             return -1
         return int(self._libc.renameat2(*arguments))
+
+
+class _Counted(io.FileIO):
+    """A file whose writes are counted; of one that fails, the first half is written, as on a disk that becomes full."""
+
+    reached: Callable[[str, str], None]
+    _error: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        if self._error:
+            error, self._error = self._error, None
+            raise error
+        try:
+            _Counted.reached("write", _real(self.fileno()))
+        except OSError as error:
+            self._error = error
+            return super().write(bytes(data)[: len(data) // 2])
+        return super().write(data)
+
+
+def _open(file: Any, mode: str = "r", buffering: int = -1, *rest: Any, **more: Any) -> Any:
+    """What `open` does, but for writing with a counted file."""
+    if mode not in _WRITING:
+        return _REAL_OPEN(file, mode, buffering, *rest, **more)
+    buffered = io.BufferedWriter(_Counted(file, mode.replace("b", "")))
+    return buffered if "b" in mode else io.TextIOWrapper(buffered, more.get("encoding"))
 
 
 def _real(path: Any, dir_fd: Any = None) -> str:
@@ -337,11 +404,38 @@ def read_events(path: Path, *names: str) -> list[dict[str, Any]]:
     return found
 
 
-def stamped(png: bytes, number: int) -> bytes:
+def stamped(png: bytes, comment: object) -> bytes:
     """The same picture as a file of its own: a comment makes its bytes unlike any other's."""
-    text = b"Comment\x00" + str(number).encode()
+    text = f"Comment\0{comment}".encode()
     chunk = struct.pack(">I", len(text)) + b"tEXt" + text + struct.pack(">I", zlib.crc32(b"tEXt" + text))
     return png[:-12] + chunk + png[-12:]
+
+
+class Trials:
+    """Many faults in one test, as a context: a failed one does not keep the others from being tried."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._failed: list[str] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind:
+            return
+        print(f"{self.count} faults injected")
+        assert self.count, "nothing was tried"
+        assert not self._failed, f"{len(self._failed)} of {self.count} failed:\n" + "\n".join(self._failed)
+
+    @contextmanager
+    def __call__(self, what: str) -> Iterator[None]:
+        """One fault, as a context."""
+        self.count += 1
+        try:
+            yield
+        except (AssertionError, OSError, ValueError) as error:
+            self._failed.append(f"{what}: {type(error).__name__}: {(str(error).splitlines() or [''])[0]}")
 
 
 class Ledger:
@@ -349,19 +443,24 @@ class Ledger:
 
     Args:
         folder: Of the line.
-        more_work: Where else images may be, such as in the work folder of a second daemon.
+        more: Where else images may be: the work folder of a second daemon, an inbox on another file system.
+        inbox: Where images arrive.
     """
 
-    def __init__(self, folder: Path, *more_work: Path) -> None:
+    def __init__(self, folder: Path, *more: Path, inbox: Path | None = None) -> None:
         self.folder = folder
         self.data = folder / "data"
-        self._more_work = more_work
+        self.inbox = inbox or self.data / "inbox"
         self.arrived: dict[str, str] = {}
         """The name of each image that arrived, by the digest of its content."""
+        self._roots = (self.data, *more)
+        self._known: dict[tuple[int, ...], str] = {}
+        self._complete: set[tuple[int, ...]] = set()
+        self._saved: dict[str, str] = {}
 
     def drop(self, name: str, data: bytes) -> None:
         """Put a whole image into the inbox in one step."""
-        target = self.data / "inbox" / name
+        target = self.inbox / name
         target.parent.mkdir(parents=True, exist_ok=True)
         part = target.with_name(f"{hashlib.sha256(os.fsencode(name)).hexdigest()[:20]}.part")
         part.write_bytes(data)
@@ -372,17 +471,53 @@ class Ledger:
         """An image that somebody else puts into the inbox."""
         self.arrived[hashlib.sha256(data).hexdigest()] = name
 
+    def save(self) -> None:
+        """Remember what is where, so that many faults can start from it."""
+        self._saved = dict(self.arrived)
+        for number, root in enumerate(self._state()):
+            saved = self.folder / "saved" / str(number)
+            shutil.rmtree(saved, ignore_errors=True)
+            if root.exists():
+                shutil.copytree(root, saved, symlinks=True)
+
+    def restore(self) -> None:
+        """Put everything back to where it was."""
+        self.arrived = dict(self._saved)
+        self._known.clear()
+        self._complete.clear()
+        (self.folder / "stdout.jsonl.out").unlink(missing_ok=True)
+        for number, root in enumerate(self._state()):
+            shutil.rmtree(root, ignore_errors=True)
+            if (saved := self.folder / "saved" / str(number)).exists():
+                shutil.copytree(saved, root, symlinks=True)
+
+    def _state(self) -> tuple[Path, ...]:
+        return (*self._roots, self.folder / "logs")
+
     def places(self) -> dict[str, list[Path]]:
         """Where the arrived images are, by their digest."""
         found: dict[str, list[Path]] = {}
-        for root in (self.data, *self._more_work):
-            for path in root.rglob("*"):
-                if path.name.endswith(".cam.png") or not path.is_file() or path.is_symlink():
-                    continue
-                digest = hashlib.sha256(path.read_bytes()).hexdigest()
-                if digest in self.arrived:
-                    found.setdefault(digest, []).append(path)
+        for root in self._roots:
+            for folder, _, names in os.walk(root):
+                for name in names:
+                    path = Path(folder, name)
+                    if name.endswith(".cam.png") or path.is_symlink():
+                        continue
+                    digest = self._digest(path)
+                    if digest in self.arrived:
+                        found.setdefault(digest, []).append(path)
         return found
+
+    def _digest(self, path: Path) -> str:
+        """The digest of a file; asked again only after its size or time changed, since that is done after each kill."""
+        try:
+            identity = _identity(path)
+            if identity not in self._known:
+                self._known[identity] = hashlib.sha256(path.read_bytes()).hexdigest()
+        except FileNotFoundError:
+            # A writer's temporary file: no daemon runs while places are looked up.
+            return ""
+        return self._known[identity]
 
     def check(self, *, copies: bool = False) -> None:
         """Whatever just died: each image is whole in exactly one place, and what is visible is complete.
@@ -390,22 +525,34 @@ class Ledger:
         Args:
             copies: Inbox and work are on different file systems: after the copy, and before its source goes, are two.
         """
+        expected = list(self.arrived.items())
         places = self.places()
-        for digest, name in self.arrived.items():
+        for digest, name in expected:
             there = places.get(digest, [])
             assert there, f"{name} is lost"
-            assert copies or len(there) == 1, f"{name} is in {there}"
-        for label in ("io", "nio"):
-            for image in (self.data / label).rglob("*"):
-                if image.is_file() and not image.name.endswith((".cam.png", ".json")):
+            assert len(there) <= (2 if copies else 1), f"{name} is in {there}"
+        for label in ("io", "nio", "quarantine"):
+            for image in _files(self.data / label):
+                if not image.name.endswith((".cam.png", ".json", ".part")):
                     self._check_sidecars(image)
 
     def _check_sidecars(self, image: Path) -> None:
-        record = json.loads(image.with_name(image.name + ".json").read_bytes())
-        assert record["sha256"] == hashlib.sha256(image.read_bytes()).hexdigest(), image
-        assert record["outcome"] == record["verdict"] == image.relative_to(self.data).parts[0]
-        with Image.open(image.with_name(image.name + ".cam.png")) as picture:
-            picture.load()
+        label = image.relative_to(self.data).parts[0]
+        record_path = image.with_name(image.name + (".error.json" if label == "quarantine" else ".json"))
+        assert record_path.exists(), f"{image} is visible without {record_path.name}"
+        identity = _identity(image) + _identity(record_path)
+        if identity in self._complete:
+            return
+        record = json.loads(record_path.read_bytes())
+        assert record["outcome"] == label, image
+        if label == "quarantine":
+            assert record["error"], image
+        else:
+            assert record["verdict"] == label, image
+            assert record["sha256"] == hashlib.sha256(image.read_bytes()).hexdigest(), image
+            with Image.open(image.with_name(image.name + ".cam.png")) as picture:
+                picture.load()
+        self._complete.add(identity)
 
     def check_filed(self, *logs: Path) -> Counter[str]:
         """In the end: all are filed, none twice, each with one verdict, however often that was logged.
@@ -416,26 +563,54 @@ class Ledger:
         Returns:
             How many are in io, nio and quarantine.
         """
+        self._known.clear()
+        self._complete.clear()
         self.check()
         counts: Counter[str] = Counter()
-        for digest, (place,) in self.places().items():
-            folder = place.relative_to(self.data).parts[0]
+        places = self.places()
+        for digest, (place,) in places.items():
+            folder = place.relative_to(self.data).parts[0] if place.is_relative_to(self.data) else "elsewhere"
             assert folder in {"io", "nio", "quarantine"}, f"{self.arrived[digest]} was not filed: {place}"
             counts[folder] += 1
         assert sum(counts.values()) == len(self.arrived)
-        assert [path for path in (self.data / "work").iterdir() if path.is_dir()] == []
-        decided: dict[str, set[str]] = {}
-        for log in logs or (self.folder / "logs" / "decisions.jsonl",):
-            for event in read_events(log, "decision"):
-                decided.setdefault(event["sha256"], set()).add(event["decision_id"])
-        judged = {digest for digest, (place,) in self.places().items() if "quarantine" not in place.parts}
-        assert judged <= set(decided), "an image has no log line"
-        for digest in judged:
-            assert len(decided[digest]) == 1, f"{self.arrived[digest]} was judged {len(decided[digest])} times"
-        # What is in the output folders beside our images is their sidecars, and nothing half done.
-        for label in ("io", "nio", "quarantine"):
-            assert not list((self.data / label).rglob("*.part"))
+        self._check_leftovers()
+        self._check_logs(logs or (self.folder / "logs" / "decisions.jsonl",), places)
         return counts
+
+    def _check_leftovers(self) -> None:
+        """What is beside our images is their sidecars, and nothing half done."""
+        for root in (self.data / "inbox", self.data / "work", *self._roots[1:]):
+            left = [path for path in _files(root) if path.parent != root or path.name[0] != "."]
+            assert left == [], f"left over: {left}"
+        assert [path for path in (self.data / "work").iterdir() if path.is_dir()] == []
+        for label in ("io", "nio", "quarantine"):
+            names = {path for path in _files(self.data / label) if not path.name.endswith((".json", ".cam.png"))}
+            for path in _files(self.data / label):
+                image = path.with_name(path.name.removesuffix(".json").removesuffix(".error").removesuffix(".cam.png"))
+                assert path in names or image in names, f"left over: {path}"
+            assert not [path for path in names if path.suffix == ".part"], f"half done: {names}"
+
+    def _check_logs(self, logs: Sequence[Path], places: dict[str, list[Path]]) -> None:
+        """Each image that was filed has log lines, and all of them tell the same decision."""
+        filed_as: dict[str, set[str]] = {}
+        judged: dict[str, set[str]] = {}
+        for log in logs:
+            for event in read_events(log, "decision", "quarantine"):
+                filed_as.setdefault(f"{event['outcome']}/{event['filed_as']}", set()).add(event["decision_id"])
+                judged.setdefault(event.get("sha256", ""), set()).add(event["decision_id"])
+        for digest, (place,) in places.items():
+            ids = filed_as.get(readable(str(place.relative_to(self.data))), set())
+            assert ids, f"{self.arrived[digest]} has no log line"
+            assert len(ids | judged.get(digest, set())) == 1, f"{self.arrived[digest]} was judged more than once"
+
+
+def _identity(path: Path) -> tuple[int, ...]:
+    found = path.lstat()
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def _files(folder: Path) -> list[Path]:
+    return [Path(place, name) for place, _, names in os.walk(folder) for name in names]
 
 
 if __name__ == "__main__":
