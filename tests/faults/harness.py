@@ -20,6 +20,7 @@ import struct
 import subprocess
 import sys
 import time
+import traceback
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -131,8 +132,6 @@ def _run(
     except SystemExit as ended:
         code = ended.code if isinstance(ended.code, int) else 1
     except BaseException:  # noqa: BLE001 - nothing may get back into the nursery
-        import traceback  # noqa: PLC0415
-
         traceback.print_exc()
     finally:
         sys.stdout and sys.stdout.flush()
@@ -289,15 +288,24 @@ def wait_until(what: Callable[[], bool], seconds: float = 60, every_s: float = 0
 
 
 class Nursery:
-    """Starts daemons in no time; use as a context."""
+    """Starts daemons in no time; use as a context.
 
-    def __init__(self) -> None:
+    Args:
+        launcher: The beginning of a command line that ends with the nursery's, to give it surroundings of its own.
+    """
+
+    def __init__(self, *launcher: str) -> None:
         environment = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
         environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
         self._process = subprocess.Popen(
-            [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+            [*launcher, sys.executable, __file__],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=environment,
         )
         self._started: list[Daemon] = []
+        self.pid = self._process.pid
 
     def __enter__(self) -> Self:
         return self
@@ -317,6 +325,7 @@ class Nursery:
     ) -> Daemon:
         """`solderwatch run` in a folder with a configuration; its output goes to `stdout.jsonl.out` in there."""
         output = folder / "stdout.jsonl.out"
+        before = output.stat().st_size if output.exists() else 0
         answer = self.ask(
             folder=str(folder),
             arguments=["run", *arguments],
@@ -324,13 +333,17 @@ class Nursery:
             environment=environment or {},
             fault=asdict(fault or Fault()),
         )
-        daemon = Daemon(self, folder, answer["pid"], output)
+        daemon = Daemon(self, folder, answer["pid"], output, before)
         self._started.append(daemon)
         return daemon
 
     def once(self, folder: Path, fault: Fault | None = None, seconds: float = 60) -> int:
         """Empty the inbox; returns the exit code, negative for a signal."""
-        return self.start(folder, "--once", fault=fault).wait(seconds)
+        daemon = self.start(folder, "--once", fault=fault)
+        try:
+            return daemon.wait(seconds)
+        finally:
+            daemon.kill()
 
     def ask(self, **request: Any) -> dict[str, Any]:
         """One request to the nursery."""
@@ -345,11 +358,12 @@ class Nursery:
 class Daemon:
     """One running daemon."""
 
-    def __init__(self, nursery: Nursery, folder: Path, pid: int, output: Path) -> None:
+    def __init__(self, nursery: Nursery, folder: Path, pid: int, output: Path, start: int) -> None:
         self.folder = folder
         self.pid = pid
         self._nursery = nursery
         self._output = output
+        self._start = start
         self._code: int | None = None
 
     def poll(self) -> int | None:
@@ -379,9 +393,24 @@ class Daemon:
         self.send(signal.SIGKILL)
         self.wait()
 
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Stopped for a while, as a context: it changes nothing meanwhile."""
+        self.send(signal.SIGSTOP)
+        wait_until(lambda: self.poll() is not None or self.is_stopped(), every_s=0.002)
+        yield
+        self.send(signal.SIGCONT)
+
+    def is_stopped(self) -> bool:
+        """Whether SIGSTOP has reached all of its threads."""
+        states = [
+            path.read_text().rpartition(")")[2].split()[0] for path in Path(f"/proc/{self.pid}").glob("task/*/stat")
+        ]
+        return set(states) <= {"T", "t"}
+
     def events(self, *names: str) -> list[dict[str, Any]]:
-        """What all daemons in this folder have logged so far."""
-        return read_events(self._output, *names)
+        """What it has logged so far."""
+        return read_events(self._output, *names, start=self._start)
 
     def wait_for(self, name: str, count: int = 1, seconds: float = 60) -> list[dict[str, Any]]:
         """Wait until an event was logged so often."""
@@ -391,10 +420,10 @@ class Daemon:
         return found
 
 
-def read_events(path: Path, *names: str) -> list[dict[str, Any]]:
+def read_events(path: Path, *names: str, start: int = 0) -> list[dict[str, Any]]:
     """The log lines of a file, or those of some kinds; a line that a kill cut off counts as none."""
     found = []
-    for line in path.read_bytes().splitlines() if path.exists() else []:
+    for line in path.read_bytes()[start:].splitlines() if path.exists() else []:
         try:
             event = json.loads(line)
         except ValueError:
@@ -435,7 +464,8 @@ class Trials:
         try:
             yield
         except (AssertionError, OSError, ValueError) as error:
-            self._failed.append(f"{what}: {type(error).__name__}: {(str(error).splitlines() or [''])[0]}")
+            where = traceback.extract_tb(error.__traceback__)[-1]
+            self._failed.append(f"{what}: {str(error).partition(chr(10))[0] or type(error).__name__} ({where.line})")
 
 
 class Ledger:

@@ -84,7 +84,6 @@ def test_killed_with_the_inbox_on_another_file_system(
     ledger = Ledger(line, elsewhere, inbox=elsewhere)
     ledger.drop("lot/one.png", image(1))
     if long:
-        ledger.drop("void.png", image(5))
         ledger.drop("rubbish.png", b"no picture at all")
     _kill_at_each(ledger, nursery, every=1 if long else 6, also=elsewhere, copies=True)
 
@@ -103,7 +102,7 @@ def test_killed_with_done_markers(ledger: Ledger, nursery: Nursery, image: Image
 @contextlib.contextmanager
 def _traced(daemon: Daemon, *options: str) -> Iterator[None]:
     """Attach strace to a held daemon, and let it go."""
-    wait_until(lambda: " T " in Path(f"/proc/{daemon.pid}/stat").read_text(), every_s=0.002)
+    wait_until(daemon.is_stopped, every_s=0.002)
     with subprocess.Popen(["strace", "-f", "-p", str(daemon.pid), *options], stderr=subprocess.PIPE) as strace:
         try:
             assert strace.stderr
