@@ -464,8 +464,8 @@ class Trials:
         try:
             yield
         except (AssertionError, OSError, ValueError) as error:
-            where = traceback.extract_tb(error.__traceback__)[-1]
-            self._failed.append(f"{what}: {str(error).partition(chr(10))[0] or type(error).__name__} ({where.line})")
+            why = str(error).partition("\n")[0] or traceback.extract_tb(error.__traceback__)[-1].line
+            self._failed.append(f"{what}: {why}")
 
 
 class Ledger:
