@@ -636,7 +636,7 @@ class Ledger:
 
 def _identity(path: Path) -> tuple[int, ...]:
     found = path.lstat()
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 def _files(folder: Path) -> list[Path]:
