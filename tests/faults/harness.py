@@ -60,7 +60,7 @@ class Fault:
         poison: Decoding bytes with this text in them ends the process with SIGSEGV.
         clock_s: How far the wall clock is off.
         hold: Stop (SIGSTOP) before the daemon begins, so that a tracer can be attached.
-        settings: Constants to set, such as `daemon.line._REST_S`, so that a test needs less time.
+        settings: Constants to set, such as `daemon.trouble._FIRST_REST_S`, so that a test needs less time.
     """
 
     at: int = 0
@@ -72,6 +72,10 @@ class Fault:
     clock_s: float = 0.0
     hold: bool = False
     settings: dict[str, Any] = field(default_factory=dict)
+
+
+IMPATIENT = {f"daemon.trouble._{name}_S": 0.05 for name in ("FIRST_REST", "FIRST_BACKOFF", "LONGEST_BACKOFF")}
+"""For `Fault.settings`: what is in trouble is tried again at once."""
 
 
 def _serve() -> None:

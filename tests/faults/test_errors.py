@@ -7,12 +7,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from harness import Daemon, Fault, Ledger, Nursery, Trials, wait_until
+from harness import IMPATIENT, Daemon, Fault, Ledger, Nursery, Trials, wait_until
 
 Images = Callable[[int], bytes]
 
-_QUICKLY = "device: cpu\ninbox: {quiet_s: 0.05, scan_s: 0.05}\n"
-_IMPATIENT = {"daemon.line._REST_S": 0.1, "daemon.line._LONGEST_BACKOFF_S": 0.05}
+_QUICKLY = "device: cpu\ninbox: {quiet_s: 0.05, scan_s: 0.05}\ndisk: {min_free_mb: 0}\n"
 _FAILURES = [("ENOSPC", 1), ("ENOSPC", 5), ("EIO", 1), ("EIO", 5), ("ESTALE", 1), ("EROFS", 5)]
 _MOUNT = 'mount -t tmpfs -o size=4M solderwatch "$0" && exec "$@"'
 
@@ -32,7 +31,7 @@ def _fail_at_each(ledger: Ledger, nursery: Nursery, error: str, times: int, firs
         for number in range(first, len(calls) + 1, every):
             with trial(f"{error} at call {number}, {calls[number - 1]}, {times} times"):
                 ledger.restore()
-                fault = Fault(at=number, error=error, times=times, settings=_IMPATIENT)
+                fault = Fault(at=number, error=error, times=times, settings=IMPATIENT)
                 code = nursery.once(ledger.folder, fault, seconds=10)
                 output = (ledger.folder / "stdout.jsonl.out").read_text()
                 assert "Traceback" not in output
@@ -86,7 +85,7 @@ def small_disk(line: Path) -> Iterator[Nursery]:
 def test_a_full_disk(line: Path, small_disk: Nursery, image: Images, long: bool) -> None:
     """However few pages are left: nothing is half visible while it is full, and all is filed once there is room."""
     (line / "config.yaml").write_text(_QUICKLY + "logs: {file: data/decisions.jsonl}\n")
-    small_disk.start(line, "--once", fault=Fault(settings=_IMPATIENT)).wait()
+    small_disk.start(line, "--once", fault=Fault(settings=IMPATIENT)).wait()
     ledger = Ledger(Path(f"/proc/{small_disk.pid}/root{line}"))
     filler = ledger.data / "filler"
     with Trials() as trial:
@@ -95,7 +94,7 @@ def test_a_full_disk(line: Path, small_disk: Nursery, image: Images, long: bool)
                 for number in range(3):
                     ledger.drop(f"{number}.png", image(10 * pages + number))
                 _fill(filler, pages)
-                daemon = small_disk.start(line, fault=Fault(settings=_IMPATIENT))
+                daemon = small_disk.start(line, fault=Fault(settings=IMPATIENT))
                 _wait_for_trouble(daemon, ledger)
                 with daemon.frozen():
                     ledger.check()

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import pytest
-from harness import Daemon, Fault, Ledger, Nursery
+from harness import IMPATIENT, Daemon, Fault, Ledger, Nursery
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
@@ -20,7 +20,6 @@ from daemon.durable import digest, rename_noreplace
 Images = Callable[[int], bytes]
 
 _QUICKLY = "device: cpu\ninbox: {quiet_s: 0.05, scan_s: 0.05}\n"
-_IMPATIENT = {"daemon.line._REST_S": 0.1, "daemon.line._LONGEST_BACKOFF_S": 0.05}
 _names = st.sampled_from(["a.png", "b.png", "lot/a.png", "-\n.png"])
 _calls = st.integers(1, 100)
 _faults = st.one_of(
@@ -31,7 +30,7 @@ _faults = st.one_of(
         at=_calls,
         error=st.sampled_from(["ENOSPC", "EIO", "ESTALE", "EROFS", "EACCES"]),
         times=st.sampled_from([1, 3, 20, 10**6]),
-        settings=st.just(_IMPATIENT),
+        settings=st.just(IMPATIENT),
     ),
 )
 
