@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from harness import Daemon, Nursery, read_events, wait_until
 from PIL import Image
 
 from daemon.status import as_text, read_status
@@ -25,56 +25,12 @@ from settings import load
 Disc = Callable[..., Any]
 
 
-def _wait(what: Callable[[], bool], seconds: float = 60) -> None:
-    end = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.05)
-
-
-class Daemon:
-    """`solderwatch run` in a folder with a configuration."""
-
-    def __init__(self, folder: Path, *arguments: str, **environment: str) -> None:
-        self.folder = folder
-        self.output = folder / "stdout.jsonl"
-        with self.output.open("a") as file:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "daemon", "run", *arguments],
-                cwd=folder,
-                stdout=file,
-                stderr=subprocess.PIPE,
-                text=True,
-                env=os.environ | environment,
-            )
-
-    def events(self, name: str | None = None) -> list[dict[str, Any]]:
-        """What it has logged so far."""
-        found = [json.loads(line) for line in self.output.read_text().splitlines(keepends=True) if line[-1] == "\n"]
-        return [event for event in found if name in {None, event["event"]}]
-
-    def wait_for(self, name: str, count: int = 1) -> list[dict[str, Any]]:
-        """Wait until an event was logged so often."""
-        _wait(lambda: len(self.events(name)) >= count or self.process.poll() is not None)
-        assert len(self.events(name)) >= count, self.process.stderr and self.process.stderr.read()
-        return self.events(name)
-
-    def stop(self, signal_: signal.Signals = signal.SIGTERM) -> int:
-        """Ask it to end; the exit code."""
-        self.process.send_signal(signal_)
-        return self.process.wait(30)
-
-
 @pytest.fixture
-def daemon(line: Path) -> Iterator[Daemon]:
+def daemon(nursery: Nursery, line: Path) -> Daemon:
     """A running daemon, watching."""
-    running = Daemon(line)
-    try:
-        running.wait_for("watching")
-        yield running
-    finally:
-        running.process.kill()
-        running.process.communicate()
+    running = nursery.start(line)
+    running.wait_for("watching")
+    return running
 
 
 @pytest.fixture
@@ -119,35 +75,33 @@ def test_every_image_ends_in_its_folder_with_sidecars_and_one_line(
     assert len({event["decision_id"] for event in decisions}) == 12
     assert daemon.stop() == 0
     assert daemon.events("stopped")[0]["io"] + daemon.events("stopped")[0]["nio"] == 12
-    assert (daemon.folder / "logs" / "decisions.jsonl").read_text() == daemon.output.read_text()
+    assert (daemon.folder / "logs" / "decisions.jsonl").read_text() == (daemon.folder / "stdout.jsonl.out").read_text()
 
 
-def test_once_empties_the_inbox_and_exits(line: Path, images: dict[str, list[Path]]) -> None:
+def test_once_empties_the_inbox_and_exits(nursery: Nursery, line: Path, images: dict[str, list[Path]]) -> None:
     """With --once the daemon takes what lay there before, waits for a file still being written, and exits 0."""
     _drop(images["io"][0], line, "before.png")
     data = images["nio"][0].read_bytes()
     with (line / "data" / "inbox" / "slow.png").open("wb") as slow:
         slow.write(data[:100])
         slow.flush()
-        daemon = Daemon(line, "--once")
+        daemon = nursery.start(line, "--once")
         daemon.wait_for("decision")
         time.sleep(0.5)
-        assert daemon.process.poll() is None
+        assert daemon.poll() is None
         assert [event["file"] for event in daemon.events("decision")] == ["before.png"]
         slow.write(data[100:])
-    assert daemon.process.wait(30) == 0, daemon.process.communicate()
-    daemon.process.communicate()
+    assert daemon.wait(30) == 0
     assert sorted(event["file"] for event in daemon.events("decision")) == ["before.png", "slow.png"]
 
 
-def test_once_leaves_no_bad_file_behind(line: Path, images: dict[str, list[Path]]) -> None:
+def test_once_leaves_no_bad_file_behind(nursery: Nursery, line: Path, images: dict[str, list[Path]]) -> None:
     """With --once a file that does not decode gets its quiet time, and then goes to quarantine."""
     inbox = line / "data" / "inbox"
     inbox.mkdir(parents=True)
     (inbox / "cut.png").write_bytes(images["io"][0].read_bytes()[:500])
-    daemon = Daemon(line, "--once")
-    assert daemon.process.wait(60) == 0
-    daemon.process.communicate()
+    daemon = nursery.start(line, "--once")
+    assert daemon.wait(60) == 0
     assert [event["file"] for event in daemon.events("quarantine")] == ["cut.png"]
     assert list(inbox.iterdir()) == []
 
@@ -189,21 +143,23 @@ def test_a_slow_writer_is_never_judged_half_written(daemon: Daemon, images: dict
 
 
 @pytest.mark.parametrize("signal_", [signal.SIGTERM, signal.SIGINT])
-def test_a_stop_under_load_loses_nothing(line: Path, images: dict[str, list[Path]], signal_: signal.Signals) -> None:
+def test_a_stop_under_load_loses_nothing(
+    nursery: Nursery, line: Path, images: dict[str, list[Path]], signal_: signal.Signals
+) -> None:
     """Stopped in the middle of a backlog, the daemon exits 0; the rest is judged at the next start, each image once."""
     for index in range(60):
         _drop(images["io"][index], line, f"{index:03d}.png")
-    daemon = Daemon(line)
+    daemon = nursery.start(line)
     daemon.wait_for("decision", 3)
-    assert daemon.stop(signal_) == 0
-    daemon.process.communicate()
-    again = Daemon(line, "--once")
-    assert again.process.wait(60) == 0
-    again.process.communicate()
-    assert sorted(event["file"] for event in again.events("decision")) == [f"{index:03d}.png" for index in range(60)]
+    daemon.send(signal_)
+    assert daemon.wait() == 0
+    again = nursery.start(line, "--once")
+    assert again.wait(60) == 0
+    filed = [event["file"] for event in read_events(line / "stdout.jsonl.out", "decision")]
+    assert sorted(filed) == [f"{index:03d}.png" for index in range(60)]
 
 
-def test_a_killed_daemon_loses_nothing(line: Path, images: dict[str, list[Path]]) -> None:
+def test_a_killed_daemon_loses_nothing(nursery: Nursery, line: Path, images: dict[str, list[Path]]) -> None:
     """After SIGKILL at any moment every image is whole in one place, and the next start files the rest."""
     contents = {}
     for index in range(40):
@@ -211,27 +167,27 @@ def test_a_killed_daemon_loses_nothing(line: Path, images: dict[str, list[Path]]
         _drop(images["io"][index], line, name)
         contents[name] = images["io"][index].read_bytes()
     for _ in range(3):
-        daemon = Daemon(line)
+        daemon = nursery.start(line)
         count = len(daemon.events("decision"))
         daemon.wait_for("decision", count + 2)
-        daemon.process.kill()
-        daemon.process.communicate()
+        daemon.kill()
         found = [path for path in (line / "data").rglob("*.png") if path.name in contents]
         assert sorted(path.name for path in found) == sorted(contents)
         assert all(path.read_bytes() == contents[path.name] for path in found)
-    daemon = Daemon(line, "--once")
-    assert daemon.process.wait(60) == 0
-    daemon.process.communicate()
+    daemon = nursery.start(line, "--once")
+    assert daemon.wait(60) == 0
     filed = [path.name for path in (line / "data").glob("*io/*.png") if path.name in contents]
     assert sorted(filed) == sorted(contents)
     decided: dict[str, set[str]] = {}
-    for event in daemon.events("decision"):
+    for event in read_events(line / "stdout.jsonl.out", "decision"):
         decided.setdefault(event["file"], set()).add(event["decision_id"])
     assert all(len(ids) == 1 for ids in decided.values())
     assert len(decided) == 40
 
 
-def test_an_image_that_kills_the_process_is_quarantined(line: Path, images: dict[str, list[Path]]) -> None:
+def test_an_image_that_kills_the_process_is_quarantined(
+    nursery: Nursery, line: Path, images: dict[str, list[Path]]
+) -> None:
     """An image in hand while the process died max_attempts times is put away, and its neighbours are judged."""
     work = line / "data" / "work" / "20260101T000000-poison"
     work.mkdir(parents=True)
@@ -239,9 +195,8 @@ def test_an_image_that_kills_the_process_is_quarantined(line: Path, images: dict
     (work / "claim.json").write_text(json.dumps({"source": "poison.png", "claimed": "", "attempts": 3}))
     (line / "data" / "work" / ".lock").write_text("running\n")
     _drop(images["io"][1], line, "good.png")
-    daemon = Daemon(line, "--once")
-    assert daemon.process.wait(60) == 0
-    daemon.process.communicate()
+    daemon = nursery.start(line, "--once")
+    assert daemon.wait(60) == 0
     assert [event["file"] for event in daemon.events("quarantine")] == ["poison.png"]
     assert [event["file"] for event in daemon.events("decision")] == ["good.png"]
 
@@ -267,31 +222,27 @@ def test_a_new_model_is_picked_up_and_a_bad_one_refused(daemon: Daemon, images: 
     assert daemon.stop() == 0
 
 
-def test_without_a_model_nothing_is_touched(line: Path, images: dict[str, list[Path]]) -> None:
+def test_without_a_model_nothing_is_touched(nursery: Nursery, line: Path, images: dict[str, list[Path]]) -> None:
     """Without a model the daemon says so, keeps watching and leaves the inbox alone; it starts when one arrives."""
     (line / "models").rename(line / "elsewhere")
     _drop(images["io"][0], line, "one.png")
-    daemon = Daemon(line)
-    try:
-        daemon.wait_for("no_model")
-        daemon.wait_for("watching")
-        time.sleep(0.6)
-        assert _filed(line) == ["inbox/one.png"]
-        (line / "models").rmdir()
-        (line / "elsewhere").rename(line / "models")
-        daemon.wait_for("decision")
-        assert daemon.stop() == 0
-    finally:
-        daemon.process.kill()
-        daemon.process.communicate()
+    daemon = nursery.start(line)
+    daemon.wait_for("no_model")
+    daemon.wait_for("watching")
+    time.sleep(0.6)
+    assert _filed(line) == ["inbox/one.png"]
+    (line / "models").rmdir()
+    (line / "elsewhere").rename(line / "models")
+    daemon.wait_for("decision")
+    assert daemon.stop() == 0
 
 
-def test_once_without_a_model_fails_in_one_line(line: Path) -> None:
+def test_once_without_a_model_fails_in_one_line(nursery: Nursery, line: Path) -> None:
     """There is nothing to judge with: exit 1, and what to do about it."""
     shutil.rmtree(line / "models")
-    daemon = Daemon(line, "--once")
-    _, errors = daemon.process.communicate(timeout=60)
-    assert daemon.process.returncode == 1
+    daemon = nursery.start(line, "--once")
+    assert daemon.wait() == 1
+    errors = daemon.output()
     assert "solderwatch-train" in errors
     assert "Traceback" not in errors
 
@@ -301,11 +252,11 @@ def test_hangup_reads_the_configuration_again(daemon: Daemon, images: dict[str, 
     config = daemon.folder / "config.yaml"
     good = config.read_text()
     config.write_text("inbox: {scan: 1}\n")
-    daemon.process.send_signal(signal.SIGHUP)
+    daemon.send(signal.SIGHUP)
     (refused,) = daemon.wait_for("reload_refused")
     assert "scan" in refused["error"]
     config.write_text(good + "cam: {method: GradCAM}\n")
-    daemon.process.send_signal(signal.SIGHUP)
+    daemon.send(signal.SIGHUP)
     daemon.wait_for("reloaded")
     _drop(images["nio"][0], daemon.folder, "one.png")
     (event,) = daemon.wait_for("decision")
@@ -313,12 +264,11 @@ def test_hangup_reads_the_configuration_again(daemon: Daemon, images: dict[str, 
     assert daemon.stop() == 0
 
 
-def test_a_second_daemon_is_refused(daemon: Daemon) -> None:
+def test_a_second_daemon_is_refused(nursery: Nursery, daemon: Daemon) -> None:
     """One daemon per work folder: the second says so in one line and exits 2."""
-    second = Daemon(daemon.folder)
-    _, errors = second.process.communicate(timeout=60)
-    assert second.process.returncode == 2
-    assert "another solderwatch" in errors
+    second = nursery.start(daemon.folder)
+    assert second.wait() == 2
+    assert "another solderwatch" in second.output()
 
 
 def test_status_tells_what_the_daemon_does(daemon: Daemon, images: dict[str, list[Path]]) -> None:
@@ -326,15 +276,15 @@ def test_status_tells_what_the_daemon_does(daemon: Daemon, images: dict[str, lis
     settings = load(daemon.folder / "config.yaml")
     _drop(images["io"][0], daemon.folder, "one.png")
     (event,) = daemon.wait_for("decision")
-    _wait(lambda: bool(read_status(settings).daemon.get("last")))
+    wait_until(lambda: bool(read_status(settings).daemon.get("last")))
     status = read_status(settings)
     assert status.alive
     assert status.counts[event["verdict"]] == 1
     assert status.daemon["model"] == event["model"]
     assert status.daemon["last"]["file"] == "one.png"
-    assert status.daemon["pid"] == daemon.process.pid
-    daemon.process.kill()
-    daemon.process.wait()
+    assert status.daemon["pid"] == daemon.pid
+    daemon.kill()
+    daemon.wait()
     assert not read_status(settings).alive
     done = subprocess.run(
         [sys.executable, "-m", "daemon", "status", "--json"],
@@ -347,74 +297,62 @@ def test_status_tells_what_the_daemon_does(daemon: Daemon, images: dict[str, lis
     assert json.loads(done.stdout)["counts"][event["verdict"]] == 1
 
 
-def test_systemd_hears_that_it_is_ready_alive_and_stopping(line: Path, tmp_path: Path) -> None:
+def test_systemd_hears_that_it_is_ready_alive_and_stopping(nursery: Nursery, line: Path, tmp_path: Path) -> None:
     """READY once the model is loaded, WATCHDOG while the loop is alive, RELOADING with its time, STOPPING."""
     address = tmp_path / "notify"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
         channel.bind(str(address))
         channel.settimeout(60)
-        daemon = Daemon(line, NOTIFY_SOCKET=str(address))
+        daemon = nursery.start(line, environment={"NOTIFY_SOCKET": str(address)})
         heard: list[str] = []
 
         def listen(until: str) -> None:
             while not heard or until not in heard[-1]:
                 heard.append(channel.recv(4096).decode())
 
-        try:
-            listen("READY=1")
-            assert daemon.events("model_loaded")
-            listen("WATCHDOG=1")
-            daemon.process.send_signal(signal.SIGHUP)
-            listen("RELOADING=1\nMONOTONIC_USEC=")
-            listen("READY=1")
-            daemon.process.send_signal(signal.SIGTERM)
-            listen("STOPPING=1")
-            assert daemon.process.wait(30) == 0
-        finally:
-            daemon.process.kill()
-            daemon.process.communicate()
+        listen("READY=1")
+        assert daemon.events("model_loaded")
+        listen("WATCHDOG=1")
+        daemon.send(signal.SIGHUP)
+        listen("RELOADING=1\nMONOTONIC_USEC=")
+        listen("READY=1")
+        daemon.send(signal.SIGTERM)
+        listen("STOPPING=1")
+        assert daemon.wait(30) == 0
 
 
-def test_a_short_watchdog_is_fed_often_enough(line: Path, tmp_path: Path) -> None:
+def test_a_short_watchdog_is_fed_often_enough(nursery: Nursery, line: Path, tmp_path: Path) -> None:
     """However short systemd's patience, it hears in time that an idle daemon is alive."""
     (line / "config.yaml").write_text("device: cpu\ninbox: {scan_s: 3600}\n")
     address = tmp_path / "notify"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
         channel.bind(str(address))
         channel.settimeout(60)
-        daemon = Daemon(line, NOTIFY_SOCKET=str(address), WATCHDOG_USEC="1000000")
-        try:
-            while "READY=1" not in channel.recv(4096).decode():
-                pass
-            channel.settimeout(1)
-            for _ in range(4):
-                assert "WATCHDOG=1" in channel.recv(4096).decode()
-        finally:
-            daemon.process.kill()
-            daemon.process.communicate()
+        nursery.start(line, environment={"NOTIFY_SOCKET": str(address), "WATCHDOG_USEC": "1000000"})
+        while "READY=1" not in channel.recv(4096).decode():
+            pass
+        channel.settimeout(1)
+        for _ in range(4):
+            assert "WATCHDOG=1" in channel.recv(4096).decode()
 
 
-def test_systemd_is_told_to_wait_for_a_model(line: Path, tmp_path: Path) -> None:
+def test_systemd_is_told_to_wait_for_a_model(nursery: Nursery, line: Path, tmp_path: Path) -> None:
     """Without a model the service is not ready: it asks for more time, says what is missing, and waits for it."""
     address = tmp_path / "notify"
     (line / "models").rename(line / "elsewhere")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
         channel.bind(str(address))
         channel.settimeout(60)
-        daemon = Daemon(line, NOTIFY_SOCKET=str(address))
-        try:
+        daemon = nursery.start(line, environment={"NOTIFY_SOCKET": str(address)})
+        said = channel.recv(4096).decode()
+        assert "EXTEND_TIMEOUT_USEC=" in said
+        assert "solderwatch-train" in said
+        (line / "models").rmdir()
+        (line / "elsewhere").rename(line / "models")
+        while "READY=1" not in said:
+            assert "WATCHDOG=1" not in said
             said = channel.recv(4096).decode()
-            assert "EXTEND_TIMEOUT_USEC=" in said
-            assert "solderwatch-train" in said
-            (line / "models").rmdir()
-            (line / "elsewhere").rename(line / "models")
-            while "READY=1" not in said:
-                assert "WATCHDOG=1" not in said
-                said = channel.recv(4096).decode()
-            assert daemon.events("model_loaded")
-        finally:
-            daemon.process.kill()
-            daemon.process.communicate()
+        assert daemon.events("model_loaded")
 
 
 def test_status_tells_what_is_in_hand(line: Path) -> None:

@@ -416,6 +416,10 @@ class Daemon:
         """What it has logged so far."""
         return read_events(self._output, *names, start=self._start)
 
+    def output(self) -> str:
+        """All that it has said on standard output and standard error so far."""
+        return self._output.read_bytes()[self._start :].decode()
+
     def wait_for(self, name: str, count: int = 1, seconds: float = 60) -> list[dict[str, Any]]:
         """Wait until an event was logged so often."""
         wait_until(lambda: len(self.events(name)) >= count or self.poll() is not None, seconds)
