@@ -6,11 +6,9 @@ audit hooks, with no ptrace and no other privilege.
 
 from __future__ import annotations
 
-import builtins
 import ctypes
 import errno
 import hashlib
-import io
 import json
 import os
 import pkgutil
@@ -37,11 +35,11 @@ from inspection.files import readable
 
 # --- in the nursery ---
 
-_CHANGING = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.link", "os.truncate"}
+_CHANGING = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.link", "os.chmod", "os.utime"}
 _CHANGING_FLAGS = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 _UNHARMED = (".jsonl.out", ".status.json.new")
-_WRITING = {"w", "wb", "a", "ab", "x", "xb"}
-_REAL_OPEN = open
+IMPATIENT = {f"daemon.trouble.{name}": 0.05 for name in ("_FIRST_BACKOFF_S", "_FIRST_REST_S", "_LONGEST_REST_S")}
+"""Settings with which trouble is over soon."""
 # watchdog waits half a second for the other half of a rename, also before it ends.
 _QUICK = {"watchdog.observers.inotify_move_event_grouper.InotifyMoveEventGrouper.delay": 0.0}
 
@@ -195,13 +193,11 @@ class _Injector:
         self._calls = os.open(f"{folder}/calls", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND)
         self._libc = durable._LIBC
         durable._LIBC = self  # type: ignore[assignment]
-        for name in ("fsync", "fdatasync", "write", "sendfile", "ftruncate"):
+        for name in ("fsync", "fdatasync", "write", "pwrite", "sendfile", "ftruncate"):
             self._wrap(name)
-        _Counted.reached = self._reached
-        builtins.open = io.open = _open
         sys.addaudithook(self._audit)
 
-    def _reached(self, call: str, path: str) -> None:
+    def _reached(self, call: str, path: str, half: tuple[int, bytes] | None = None) -> None:
         if not path.startswith(self._roots) or path.endswith(_UNHARMED):
             return
         line = f"{call} {readable(Path(path).name)}"
@@ -210,6 +206,8 @@ class _Injector:
         self._count += 1
         self._write(self._calls, f"{line}\n".encode())
         if self._fault.at <= self._count < self._fault.at + self._fault.times:
+            if half:
+                self._write(*half)
             if self._fault.error is None:
                 os.kill(os.getpid(), signal.SIGKILL)
             code = getattr(errno, self._fault.error or "")
@@ -226,7 +224,9 @@ class _Injector:
         real = getattr(os, name)
 
         def call(descriptor: int, *rest: Any) -> Any:
-            self._reached(name, _real(descriptor))
+            # A write that fails, or in which the process dies, has written half.
+            half = (descriptor, rest[0][: len(rest[0]) // 2]) if name == "write" else None
+            self._reached(name, _real(descriptor), half)
             return real(descriptor, *rest)
 
         setattr(os, name, call)
@@ -238,32 +238,6 @@ class _Injector:
             ctypes.set_errno(error.errno or 0)
             return -1
         return int(self._libc.renameat2(*arguments))
-
-
-class _Counted(io.FileIO):
-    """A file whose writes are counted; of one that fails, the first half is written, as on a disk that becomes full."""
-
-    reached: Callable[[str, str], None]
-    _error: OSError | None = None
-
-    def write(self, data: Any) -> int:
-        if self._error:
-            error, self._error = self._error, None
-            raise error
-        try:
-            _Counted.reached("write", _real(self.fileno()))
-        except OSError as error:
-            self._error = error
-            return super().write(bytes(data)[: len(data) // 2])
-        return super().write(data)
-
-
-def _open(file: Any, mode: str = "r", buffering: int = -1, *rest: Any, **more: Any) -> Any:
-    """What `open` does, but for writing with a counted file."""
-    if mode not in _WRITING:
-        return _REAL_OPEN(file, mode, buffering, *rest, **more)
-    buffered = io.BufferedWriter(_Counted(file, mode.replace("b", "")))
-    return buffered if "b" in mode else io.TextIOWrapper(buffered, more.get("encoding"))
 
 
 def _real(path: Any, dir_fd: Any = None) -> str:
