@@ -13,7 +13,7 @@ Images = Callable[[int], bytes]
 
 _QUICKLY = "device: cpu\ninbox: {quiet_s: 0.05, scan_s: 0.05}\n"
 _FAILURES = [("ENOSPC", 1), ("ENOSPC", 5), ("EIO", 1), ("EIO", 5), ("ESTALE", 1), ("EROFS", 5)]
-_MOUNT = 'mount -t tmpfs -o size=4M solderwatch "$0" && exec "$@"'
+_MOUNT = 'mount -t tmpfs -o size=24M solderwatch "$0" && exec "$@"'
 
 
 @pytest.fixture(autouse=True)
