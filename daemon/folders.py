@@ -55,7 +55,7 @@ class Folders:
         for name in names or self._paths:
             path = self._paths[name]
             for point in self._points[name] - mounts.keys():
-                raise AwayError(errno.ENOTCONN, f"away: {point} is not mounted", str(path))
+                raise AwayError(errno.ENOTCONN, f"{point} is not mounted", str(path))
             with _away_if_missing(path):
                 found = path.stat()
                 if not path.is_dir():
@@ -88,7 +88,7 @@ class Folders:
         try:
             found = os.fstat(here)
             if (found.st_dev, found.st_ino) != self._identity.get(name):
-                raise AwayError(errno.ESTALE, "away: not the folder it was", str(path))
+                raise AwayError(errno.ESTALE, "not the folder it was", str(path))
             for part in relative.parts:
                 below = _step(here, part, make=make)
                 os.close(here)
@@ -120,7 +120,7 @@ def _away_if_missing(path: Path) -> Iterator[None]:
     try:
         yield
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise AwayError(error.errno, "away: there is no such folder", str(path)) from None
+        raise AwayError(error.errno, "there is no such folder", str(path)) from None
 
 
 @contextmanager

@@ -211,7 +211,7 @@ class Watch:
         self._handler = _Waker(wake)
         self._observer: BaseObserver | None = None
         self._armed: tuple[int, int] | None = None
-        self._failed: tuple[tuple[int, int], str] | None = None
+        self._failed: tuple[tuple[int, int] | None, str] | None = None
 
     def ensure(self) -> str | None:
         """Arm the watch, again if it died or the folder was replaced.
@@ -219,14 +219,9 @@ class Watch:
         Returns:
             None when events will come; else why not. The timed scan goes on without them.
         """
-        try:
-            found = self._root.stat()
-        except OSError as error:
-            self.stop()
-            return f"{self._root}: {error.strerror}"
-        identity = found.st_dev, found.st_ino
-        if self._observer and self._armed == identity and self._is_alive(self._observer):
+        if self.is_armed():
             return None
+        identity = self._identity()
         # watchdog leaves descriptors behind when it fails, so each folder is tried once.
         if self._failed and self._failed[0] == identity:
             return self._failed[1]
@@ -236,15 +231,25 @@ class Watch:
             observer.schedule(self._handler, str(self._root), recursive=True, event_filter=_WAKING)
             observer.start()
         except OSError as error:
-            self._failed = identity, f"{self._root}: {error.strerror}; raise fs.inotify.* in sysctl, then reload"
-            return self._failed[1]
+            why = f"{self._root}: {error.strerror}; raise fs.inotify.* in sysctl, then reload"
+            self._failed = identity, why
+            return why
         self._observer, self._armed = observer, identity
         return None
 
-    @staticmethod
-    def _is_alive(observer: BaseObserver) -> bool:
+    def is_armed(self) -> bool:
+        """Whether events of the folder that is there now will come."""
+        if self._observer is None or self._armed is None or self._armed != self._identity():
+            return False
         # A deleted root ends the emitter while the observer itself stays alive.
-        return observer.is_alive() and all(emitter.is_alive() for emitter in observer.emitters)
+        return self._observer.is_alive() and all(emitter.is_alive() for emitter in self._observer.emitters)
+
+    def _identity(self) -> tuple[int, int] | None:
+        try:
+            found = self._root.stat()
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino
 
     def stop(self) -> None:
         """End the watching threads."""

@@ -377,22 +377,21 @@ class Line:
             self.inbox.defer(place)
         self._log.info("given_back", file=readable(str(claim.source)), reason=reason)
 
-    def _keep_watch(self) -> bool:
-        """Arm the watch, and say once when events stop or return; True if that has changed."""
+    def _keep_watch(self) -> None:
+        """Arm the watch, and say once when events stop or return."""
         trouble = self._watch.ensure()
         if trouble == self._no_events:
-            return False
+            return
         if trouble:
             self._log.warning("no_events", error=trouble, scan_s=self._settings.inbox.scan_s)
         else:
             leases = self._folders.leases("inbox")
             self._log.info("watching", inbox=readable(str(self._settings.paths.inbox)), leases=leases)
         self._no_events = trouble
-        return True
 
     def _say_away(self, error: AwayError | None) -> None:
         """Say once that a folder is away, and that all are back."""
-        away = readable(str(error)) if error else None
+        away = readable(f"{error.filename}: {error.strerror}") if error else None
         if away and away != self._away:
             self._log.error("away", error=away, retry_in_s=self._settings.inbox.scan_s, in_hand=len(self._in_hand))
         elif self._away and not away:
@@ -409,7 +408,7 @@ class Line:
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0 and not signal.wait(min(left, self._beat_s)):
             self._tell()
-            if not backoff_s and self._keep_watch():
+            if not (backoff_s or self._no_events or self._watch.is_armed()):
                 return
 
     def _tick(self) -> None:
@@ -423,7 +422,7 @@ class Line:
 
     def _state(self) -> str:
         if self._away:
-            return self._away
+            return f"away: {self._away}"
         if self._trouble.backoff_s:
             return "trouble, retrying"
         return "watching" if self._model.inspector else "no model yet: run solderwatch-train"
