@@ -57,6 +57,9 @@ class Fault:
         times: How many calls fail.
         poison: Decoding bytes with this text in them ends the process with SIGSEGV.
         clock_s: How far the wall clock is off.
+        inside: The process in whose user and mount namespaces the daemon lives; 0: in ours.
+        output: Where standard output goes instead of into the file; `""`: it is closed.
+        modes_bind: Root's right to read and write whatever it likes is given up, as an ordinary user has none.
         hold: Stop (SIGSTOP) before the daemon begins, so that a tracer can be attached.
         settings: Constants to set, such as `daemon.trouble._FIRST_REST_S`, so that a test needs less time.
     """
@@ -68,6 +71,9 @@ class Fault:
     times: int = 1
     poison: str | None = None
     clock_s: float = 0.0
+    inside: int = 0
+    output: str | None = None
+    modes_bind: bool = False
     hold: bool = False
     settings: dict[str, Any] = field(default_factory=dict)
 
@@ -122,11 +128,17 @@ def _run(
     code = 70
     try:
         os.environ.update(environment)
+        if fault["inside"]:
+            _enter(fault["inside"])
+        if fault["modes_bind"]:
+            _bind_modes()
         os.chdir(folder)
         out = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
         os.dup2(out, 1)
         os.dup2(out, 2)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        if fault["output"] is not None:
+            _redirect(fault["output"])
         _inject(Fault(**fault), folder)
         from daemon.__main__ import main  # noqa: PLC0415
 
@@ -155,6 +167,32 @@ def _inject(fault: Fault, folder: str) -> None:
         _Injector(fault, folder)
     if fault.hold:
         os.kill(os.getpid(), signal.SIGSTOP)
+
+
+def _redirect(output: str) -> None:
+    if output:
+        os.dup2(os.open(output, os.O_WRONLY), 1)
+    else:
+        os.close(1)
+        sys.stdout = None  # as Python starts where there is none
+
+
+def _enter(process: int) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    for name, kind in (("user", 0x10000000), ("mnt", 0x00020000)):
+        namespace = os.open(f"/proc/{process}/ns/{name}", os.O_RDONLY)
+        if libc.setns(namespace, kind):
+            raise OSError(ctypes.get_errno(), f"setns {name}")
+        os.close(namespace)
+
+
+def _bind_modes() -> None:
+    libc = ctypes.CDLL(None)
+    version_3 = (ctypes.c_uint32 * 2)(0x20080522, 0)
+    effective_permitted_inheritable = (ctypes.c_uint32 * 6)()
+    libc.capget(version_3, effective_permitted_inheritable)
+    effective_permitted_inheritable[0] &= ~(1 << 1 | 1 << 2)  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
+    libc.capset(version_3, effective_permitted_inheritable)
 
 
 def _shift_clock(seconds: float) -> None:
@@ -513,7 +551,7 @@ class Ledger:
             for folder, _, names in os.walk(root):
                 for name in names:
                     path = Path(folder, name)
-                    if name.endswith(".cam.png") or path.is_symlink():
+                    if path.is_symlink() or not path.is_file():
                         continue
                     digest = self._digest(path)
                     if digest in self.arrived:
@@ -545,7 +583,7 @@ class Ledger:
             assert len(there) <= (2 if copies else 1), f"{name} is in {there}"
         for label in ("io", "nio", "quarantine"):
             for image in _files(self.data / label):
-                if not image.name.endswith((".cam.png", ".json", ".part")):
+                if not image.is_symlink() and not image.name.endswith((".cam.png", ".json", ".part")):
                     self._check_sidecars(image)
 
     def _check_sidecars(self, image: Path) -> None:
