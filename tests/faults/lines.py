@@ -87,9 +87,17 @@ class Mounts:
         """An empty tmpfs on a folder."""
         self._do("mount", "-t", "tmpfs", "-o", f"size={size},mode=777", name, str(place))
 
+    def bind(self, source: Path, place: Path) -> None:
+        """Another folder on a folder, as a share whose content outlives its mount."""
+        self._do("mount", "--bind", str(source), str(place))
+
     def unmount(self, place: Path) -> None:
         """Take it away at once, as a share whose server has died; open files stay what they are."""
         self._do("umount", "--lazy", str(place))
+
+    def allow_inotify(self, instances: int) -> None:
+        """How many inotify instances there may be in there."""
+        self._do("sh", "-c", f"echo {instances} > /proc/sys/user/max_inotify_instances")
 
     def seen(self, path: Path) -> Path:
         """A path as it is in there."""
