@@ -91,6 +91,10 @@ class Mounts:
         """Another folder on a folder, as a share whose content outlives its mount."""
         self._do("mount", "--bind", str(source), str(place))
 
+    def resize(self, place: Path, size: str) -> None:
+        """More room, or less, on a mounted tmpfs."""
+        self._do("mount", "-o", f"remount,size={size}", str(place))
+
     def unmount(self, place: Path) -> None:
         """Take it away at once, as a share whose server has died; open files stay what they are."""
         self._do("umount", "--lazy", str(place))

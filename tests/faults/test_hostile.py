@@ -17,12 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness import Daemon, Fault, Ledger, Nursery, wait_until
+from harness import IMPATIENT, Daemon, Fault, Ledger, Nursery, wait_until
 from lines import configure
 
 _OWN = ("data/inbox", "data/work", "data/io", "data/nio", "data/quarantine", "logs", "stdout.jsonl.out", "config.yaml")
-SOON = {"daemon.trouble._FIRST_REST_S": 0.5, "daemon.trouble._LONGEST_REST_S": 0.5}
-"""What could not be moved is tried again at once."""
 
 LONGEST = "n" * 251 + ".png"
 NAMES = [
@@ -92,9 +90,9 @@ def drop_bytes(ledger: Ledger, name: bytes, data: bytes) -> None:
     ledger.drop(os.fsdecode(name), data)
 
 
-def emptied(daemon: Daemon) -> bool:
+def emptied(ledger: Ledger) -> bool:
     """Whether no regular image file is left in the inbox, and nothing in work."""
-    data = daemon.folder / "data"
+    data = ledger.data
     waiting = [p for p in (data / "inbox").rglob("*.png") if p.is_file() and not p.is_symlink() and p.name[0] != "."]
     return not waiting and not [path for path in (data / "work").iterdir() if path.is_dir()]
 
@@ -194,7 +192,7 @@ def test_hard_links_are_files_of_their_own(
     filed = {str(path.relative_to(ledger.data / label)) for label in ("io", "nio") for path in _images(ledger, label)}
     assert filed == {"hard.png", "one.png", "two.png", "lot/one.png", "other.png"}
     assert len([event for event in check_log(ledger.folder) if event["event"] == "decision"]) == 5
-    assert emptied(Daemon(nursery, ledger.folder, 0, ledger.folder / "stdout.jsonl.out"))
+    assert emptied(ledger)
 
 
 def _images(ledger: Ledger, label: str) -> list[Path]:
@@ -207,14 +205,14 @@ def test_a_folder_named_as_a_filed_file(
 ) -> None:
     """Where io holds a file x.png, images of a sub-folder x.png find another place, and the other way round."""
     assert outside
-    daemon = nursery.start(ledger.folder, fault=Fault(settings=SOON))
+    daemon = nursery.start(ledger.folder, fault=Fault(settings=IMPATIENT))
     ledger.drop("x.png", image(1))
     daemon.wait_for("decision", 1)
     ledger.drop(f"{name}/inner.png", image(2))
     ledger.drop(f"{name}/y.png", b"no image")
     ledger.drop("y/y.png", image(3))
     daemon.wait_for("decision", 2)
-    wait_until(lambda: emptied(daemon), 15)
+    wait_until(lambda: emptied(ledger), 15)
     assert daemon.stop() == 0
     assert ledger.check_filed()["quarantine"] == 1
 
@@ -230,13 +228,13 @@ def test_a_link_in_an_output_folder_is_not_followed(
     (ledger.data / label / sub).symlink_to(outside)
     ledger.drop(f"{sub}/a.png", data)
     ledger.drop(f"{sub}/sub/new.png", data + b"\0")
-    daemon = nursery.start(ledger.folder, fault=Fault(settings=SOON))
+    daemon = nursery.start(ledger.folder, fault=Fault(settings=IMPATIENT))
     ledger.drop("neighbour.png", image(2))
     daemon.wait_for("decision")
     time.sleep(1.5)
     ledger.check()
     (ledger.data / label / sub).unlink()
-    wait_until(lambda: emptied(daemon), 15)
+    wait_until(lambda: emptied(ledger), 15)
     assert daemon.stop() == 0
     ledger.check_filed()
 
@@ -270,11 +268,11 @@ def test_nothing_is_given_back_through_a_link(
     (claim / "claim.json").write_text(json.dumps(content | {"marker": None}))
     (ledger.data / "inbox" / "lot7").symlink_to(outside)
     ledger.drop("neighbour.png", image(2))
-    daemon = nursery.start(ledger.folder, fault=Fault(settings=SOON))
+    daemon = nursery.start(ledger.folder, fault=Fault(settings=IMPATIENT))
     daemon.wait_for("decision")
     time.sleep(1)
     (ledger.data / "inbox" / "lot7").unlink()
-    wait_until(lambda: emptied(daemon), 15)
+    wait_until(lambda: emptied(ledger), 15)
     assert daemon.stop() == 0
     ledger.check_filed()
 
@@ -296,7 +294,7 @@ def test_a_forged_claim_writes_nothing_outside(
     ledger.expect(name, data)
     (claim / "claim.json").write_text(json.dumps({"source": source, "claimed": "", "attempts": 1, "settled": True}))
     ledger.drop("neighbour.png", image(2))
-    daemon = nursery.start(ledger.folder, fault=Fault(settings=SOON))
+    daemon = nursery.start(ledger.folder, fault=Fault(settings=IMPATIENT))
     wait_until(lambda: "neighbour.png" in {event["file"] for event in daemon.events("decision")}, 15)
     assert daemon.stop() == 0
     ledger.check()
@@ -313,12 +311,12 @@ def test_a_marker_is_not_removed_through_a_link(
         (lot / f"{number}.png.done").touch()
     ledger.drop("lot7/a.png", image(8))
     (lot / "a.png.done").touch()
-    daemon = nursery.start(ledger.folder, fault=Fault(settings=SOON))
+    daemon = nursery.start(ledger.folder, fault=Fault(settings=IMPATIENT))
     wait_until(lambda: not list(lot.glob("*.png")), every_s=0.0005)
     lot.rename(ledger.data / "inbox" / ".lot7")
     lot.symlink_to(outside)
     daemon.wait_for("decision", 8)
-    wait_until(lambda: emptied(daemon), 15)
+    wait_until(lambda: emptied(ledger), 15)
     assert daemon.stop() == 0
     ledger.check_filed()
 
@@ -332,7 +330,7 @@ def test_files_that_change_their_nature_while_they_are_read(
     """
     inbox = ledger.data / "inbox"
     configure(ledger.folder, inbox={"quiet_s": 0.2, "scan_s": 0.05})
-    daemon = nursery.start(ledger.folder, fault=Fault(settings=SOON))
+    daemon = nursery.start(ledger.folder, fault=Fault(settings=IMPATIENT))
     daemon.wait_for("watching")
     swapping = Swapping(inbox, outside, image, time.monotonic() + (40 if long else 3))
     threads = [threading.Thread(target=swapping.files, args=(seed,)) for seed in range(2)]
@@ -348,7 +346,7 @@ def test_files_that_change_their_nature_while_they_are_read(
             shutil.rmtree(path)
     for number in range(10):
         ledger.drop(f"after{number}.png", image(number))
-    wait_until(lambda: emptied(daemon) and _names(daemon, "after") == 10, 30)
+    wait_until(lambda: emptied(ledger) and _names(daemon, "after") == 10, 30)
     assert daemon.stop() == 0
     ledger.check_filed()
     check_log(ledger.folder)
@@ -435,12 +433,12 @@ def test_folders_too_deep_for_a_path(
     deep += "/" + "g" * (room - len(deep) - 1)
     (inbox / deep).mkdir(parents=True)
     (inbox / deep / "image.png").write_bytes(image(1))
-    daemon = nursery.start(ledger.folder, fault=Fault(settings=SOON))
+    daemon = nursery.start(ledger.folder, fault=Fault(settings=IMPATIENT))
     daemon.wait_for("watching")
     for number in range(2, 6):
         ledger.drop(f"{number}.png", image(number))
     wait_until(lambda: _names(daemon, "") == 5, 15)
-    wait_until(lambda: emptied(daemon), 15)
+    wait_until(lambda: emptied(ledger), 15)
     assert daemon.stop() == 0
     found = []
     for label in ("io", "nio"):
@@ -461,7 +459,7 @@ def test_modes_that_forbid(nursery: Nursery, ledger: Ledger, outside: Path, imag
     for name, mode in (("unreadable", 0), ("unlisted", 0o311), ("unwritable", 0o555), ("blind", 0o444)):
         ledger.drop(f"{name}/image.png", image(len(name)))
         (ledger.data / "inbox" / name).chmod(mode)
-    daemon = nursery.start(ledger.folder, fault=Fault(settings=SOON, modes_bind=True))
+    daemon = nursery.start(ledger.folder, fault=Fault(settings=IMPATIENT, modes_bind=True))
     try:
         (event,) = daemon.wait_for("quarantine")
         assert event["file"] == "closed.png"
@@ -471,7 +469,7 @@ def test_modes_that_forbid(nursery: Nursery, ledger: Ledger, outside: Path, imag
     finally:
         for path in (ledger.data / "inbox").iterdir():
             path.chmod(0o755)
-    wait_until(lambda: emptied(daemon), 15)
+    wait_until(lambda: emptied(ledger), 15)
     assert daemon.stop() == 0
     (ledger.data / "quarantine" / "closed.png").chmod(0o644)
     assert ledger.check_filed()["quarantine"] == 1

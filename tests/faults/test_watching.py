@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Self
 
 import pytest
-from harness import Daemon, Fault, Ledger, Nursery, wait_until
+from harness import IMPATIENT, Daemon, Fault, Ledger, Nursery, wait_until
 from lines import Mounts, configure, in_memory, new_line
 
 SCAN_S = 0.4
@@ -181,8 +181,7 @@ class Share:
 
     def start(self, **environment: str) -> Daemon:
         """A daemon that sees the mount."""
-        settings = {"daemon.trouble._FIRST_REST_S": 0.5, "daemon.trouble._LONGEST_REST_S": 0.5}
-        fault = Fault(inside=self.mounts.process, settings=settings)
+        fault = Fault(inside=self.mounts.process, settings=IMPATIENT)
         daemon = self._nursery.start(self.line, fault=fault, environment=environment)
         daemon.wait_for("watching")
         return daemon
