@@ -7,6 +7,7 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
+from daemon.folders import Folders
 from inspection.errors import SolderwatchError
 from inspection.files import readable
 from settings import Settings, load
@@ -75,9 +76,12 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(arguments: argparse.Namespace, settings: Settings) -> int:
+    # Before torch is imported: a share that is not mounted yet is asked for every few seconds.
+    folders = Folders(settings.paths.line, settings.inbox.admission)
+    folders.make()
     from daemon.service import Service  # noqa: PLC0415 - imports torch
 
-    Service(arguments.config, settings).run(once=arguments.once)
+    Service(arguments.config, settings, folders).run(once=arguments.once)
     return 0
 
 

@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from daemon.disk import check_room
-from daemon.folders import Folders, file_system, is_network
-from daemon.service import make_folders
+from daemon.folders import Folders, file_system, is_local
 from inspection.device import choose_device
 from inspection.errors import NoModelError, SolderwatchError
 from inspection.model import load
@@ -30,7 +29,7 @@ class Finding:
 def check(settings: Settings) -> Iterator[Finding]:
     """Look at everything, and say each problem with its mend."""
     try:
-        make_folders(settings)
+        Folders(settings.paths.line).make()
     except SolderwatchError as error:
         yield Finding("problem", str(error))
     yield from _folders(settings)
@@ -77,7 +76,7 @@ def _file_systems(folders: dict[str, Path]) -> Iterator[Finding]:
         yield Finding("warning", "folders: on several file systems: each image is copied instead of renamed, slower")
     else:
         yield Finding("ok", f"folders: on one file system ({kind})")
-    if is_network(kind):
+    if not is_local(kind):
         yield Finding(
             "warning",
             f"paths.inbox: {kind} sends no events: files are found by the scan, after inbox.quiet_s",

@@ -21,7 +21,7 @@ from settings.schema import DiskSettings
 
 _MB, _GB, _DAY_S = 2**20, 2**30, 86400.0
 _MIN_FREE_INODES = 1000
-_EVERY_S = 3600.0
+_FIRST_S, _EVERY_S = 600.0, 3600.0
 _AT_ONCE = 10_000
 _CLOCK_TOLERANCE_S = 3600.0
 
@@ -67,7 +67,8 @@ class Retention:
         self._clock = clock
         self._offset = self._clock_offset()
         self._steps: Iterator[None] = iter(())
-        self._next = time.monotonic()
+        # Not at once: at boot the clock may be wrong.
+        self._next = time.monotonic() + _FIRST_S
 
     def work(self, seconds: float) -> None:
         """Look for what is too old, and delete it, for so long at most; goes on with the next call."""
@@ -103,9 +104,13 @@ class Retention:
             why = self._too_much(-negative, total)
             if why is None:
                 break
-            if self._delete(Path(path), -negative, size, why):
-                deleted += 1
-                total -= size
+            found = self._delete(Path(path), -negative, size, why)
+            if found is None:
+                # Somebody is tidying up: what was added up is not true any more.
+                self._next = time.monotonic()
+                return
+            deleted += found
+            total -= size * found
             yield
         if deleted == _AT_ONCE:
             self._next = time.monotonic()
@@ -137,9 +142,12 @@ class Retention:
             return None
         return f"older than disk.keep_io_days ({settings.keep_io_days:g})"
 
-    def _delete(self, path: Path, filed: float, size: int, why: str) -> bool:
+    def _delete(self, path: Path, filed: float, size: int, why: str) -> bool | None:
+        """Delete an image; False if it is not ours, None if it is gone."""
         with self._folders.beneath("io", path.parent) as folder:
             record = folder / f"{path.name}{RECORD_SUFFIX}"
+            if not record.exists():
+                return None
             if not _is_ours(record, path):
                 return False
             # The image first: what is visible is complete.

@@ -105,7 +105,11 @@ def move(source: Path, target: Path) -> None:
         return
     if os.path.lexists(target):
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target))
-    part = target.with_name(f".{hashlib.sha256(os.fsencode(target.name)).hexdigest()[:16]}.part")
+    # Of both names: another daemon may be moving another file to the same name.
+    names = os.fsencode(source) + b"\0" + os.fsencode(target.name)
+    part = target.with_name(f".{hashlib.sha256(names).hexdigest()[:16]}.part")
+    # One that was cut off may be read-only by now.
+    part.unlink(missing_ok=True)
     shutil.copyfile(source, part)
     shutil.copystat(source, part)
     sync(part)

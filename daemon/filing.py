@@ -22,6 +22,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 import stat
 import uuid
@@ -44,14 +45,15 @@ _OURS = {name + end for name in (_CLAIM, _DECISION, _MAP, _SIDECAR, _COPY) for e
 MAP_SUFFIX, RECORD_SUFFIX, ERROR_SUFFIX = ".cam.png", ".json", ".error.json"
 _LONGEST_ADDITION = len("~99999") + len(ERROR_SUFFIX)
 _CLAIMED = ".claimed"
+_CLAIM_FOLDER = re.compile(r"\d{8}T\d{6}-\w+")
 
 
 class GoneError(Exception):
     """Somebody took the image out of work/, or its original out of the inbox."""
 
 
-class StillWrittenError(Exception):
-    """A writer's descriptor followed the file into work/."""
+class UnfinishedError(Exception):
+    """A writer's descriptor followed the file into work/, or something else took its place."""
 
 
 @dataclass(frozen=True)
@@ -142,21 +144,58 @@ class Filing:
         Returns:
             The claim, which may have turned out to be across file systems.
         """
-        taken = None
         try:
-            taken = self._take(claim)
-        finally:
-            if taken is None:
-                self._discard(claim.folder)
-        if taken is None:
-            return None
-        with self._held(taken) as held:
-            regular = stat.S_ISREG(held.lstat().st_mode)
-        if not regular:
-            # It was swapped after the scan had seen it; the next scan passes it over.
-            self.give_back(taken)
-            return None
-        return taken
+            claim = self._take(claim)
+        except OSError as error:
+            # A network share may have done what it says it has not.
+            found = replace(claim, across=not os.path.lexists(claim.image))
+            if not isinstance(error, AwayError) and self._is_there(found):
+                return found
+            self._discard(claim.folder)
+            if isinstance(error, FileNotFoundError):
+                return None
+            raise
+        self._remove_marker(claim)
+        return claim
+
+    def _take(self, claim: Claim) -> Claim:
+        """Rename the image, which has one winner on every file system."""
+        with self._inbox_of(claim) as inbox:
+            source = inbox / claim.source.name
+            try:
+                source.rename(claim.image)
+            except OSError as error:
+                if error.errno != errno.EXDEV:
+                    raise
+            else:
+                with contextlib.suppress(OSError):  # either name is durable, and both are found
+                    sync(claim.folder)
+                return claim
+            # What cannot be read cannot be copied: it stays where it is.
+            os.close(os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC))
+            claim = replace(claim, across=True)
+            claim.write()
+            source.rename(inbox / claim.original)
+            with contextlib.suppress(OSError):
+                sync(inbox)
+        return claim
+
+    @contextlib.contextmanager
+    def _inbox_of(self, claim: Claim) -> Iterator[Path]:
+        """The sub-folder of the inbox that an image came from; gone where something else has its name."""
+        with contextlib.ExitStack() as stack:
+            try:
+                inbox = stack.enter_context(self._folders.beneath("inbox", claim.source.parent))
+            except NotADirectoryError as error:
+                raise FileNotFoundError(errno.ENOENT, "no folder any more", error.filename) from None
+            yield inbox
+
+    def _remove_marker(self, claim: Claim) -> None:
+        """The producer's done-marker goes with its image; unless it is the next one's already."""
+        if claim.marker:
+            with contextlib.suppress(OSError), self._inbox_of(claim) as inbox:
+                if not os.path.lexists(inbox / claim.source.name):
+                    (inbox / claim.marker).unlink()
 
     def _discard(self, folder: Path) -> None:
         """Remove a claim that holds no image; on a disk in trouble, later."""
@@ -171,43 +210,21 @@ class Filing:
             if folder.exists():
                 self._discard(folder)
 
-    def _take(self, claim: Claim) -> Claim | None:
-        """Rename the image, which has one winner on every file system; None when it went to somebody else."""
-        try:
-            with self._folders.beneath("inbox", claim.source.parent) as inbox:
-                source = inbox / claim.source.name
-                try:
-                    source.rename(claim.image)
-                except OSError as error:
-                    if error.errno != errno.EXDEV:
-                        raise
-                    claim = replace(claim, across=True)
-                    claim.write()
-                    source.rename(inbox / claim.original)
-                    changed = inbox
-                else:
-                    changed = claim.folder
-                with contextlib.suppress(OSError):  # either name is durable, and both are found
-                    sync(changed)
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        return claim
-
     @contextlib.contextmanager
     def _held(self, claim: Claim) -> Iterator[Path]:
         """Where the image lies: in work, or still in the inbox if it is to be copied."""
         if not claim.across or os.path.lexists(claim.image):
             yield claim.image
         else:
-            with self._folders.beneath("inbox", claim.source.parent) as inbox:
+            with self._inbox_of(claim) as inbox:
                 yield inbox / claim.original
 
     def read(self, claim: Claim, max_bytes: int) -> bytes:
         """The bytes of a claimed image, durable in work and held by no writer.
 
         Raises:
-            ImageError: It is no regular file, may not be read, or is larger than `max_bytes`.
-            StillWrittenError: It changed while it was read, or somebody holds it for writing.
+            ImageError: It may not be read, or is larger than `max_bytes`.
+            UnfinishedError: It changed while it was read, somebody holds it for writing, or it is no file any more.
             GoneError: It is there no more.
         """
         try:
@@ -225,6 +242,8 @@ class Filing:
     def _copy(claim: Claim, original: Path, data: bytes) -> None:
         """Copy, sync, verify, rename; the original goes with the decision."""
         part = claim.folder / _COPY
+        # One that was cut off may be read-only by now.
+        part.unlink(missing_ok=True)
         durable.write(part, data)
         shutil.copystat(original, part)
         if durable.digest(part) != hashlib.sha256(data).hexdigest():
@@ -250,6 +269,8 @@ class Filing:
                 except FileExistsError:
                     continue
                 break
+            if claim.marker:
+                (inbox / f"{name}{claim.marker.removeprefix(claim.source.name)}").touch()
         self.forget(claim)
         return self._folders["inbox"] / parent / name
 
@@ -291,6 +312,8 @@ class Filing:
         Returns:
             The record, as it stands in the sidecar.
         """
+        if claim.across and os.path.lexists(claim.image):
+            self._remove_original(claim)
         while True:
             record = json.loads((claim.folder / _DECISION).read_bytes())
             outcome: Outcome = record["outcome"]
@@ -314,7 +337,6 @@ class Filing:
             sync(target.parent)
             with contextlib.suppress(FileNotFoundError), self._held(claim) as held:
                 durable.move(held, target)
-            self._remove_original(claim)
             sync(target.parent)
         except FileExistsError:
             for part, place in parts:
@@ -324,19 +346,12 @@ class Filing:
             raise
 
     def _remove_original(self, claim: Claim) -> None:
-        if claim.across:
-            with contextlib.suppress(FileNotFoundError), self._folders.beneath("inbox", claim.source.parent) as inbox:
-                (inbox / claim.original).unlink()
-
-    def finish(self, claim: Claim) -> None:
-        """Forget a claim whose image was filed and logged."""
-        if claim.marker:
-            with contextlib.suppress(OSError), self._folders.beneath("inbox", claim.source.parent) as inbox:
-                (inbox / claim.marker).unlink()
-        self.forget(claim)
+        """The copy in work is whole, and its decision durable."""
+        with contextlib.suppress(FileNotFoundError), self._inbox_of(claim) as inbox:
+            (inbox / claim.original).unlink()
 
     def forget(self, claim: Claim) -> None:
-        """Remove what is left of a claim in work/."""
+        """Remove what is left in work/ of a claim whose image was filed and logged, given back, or is gone."""
         _remove(claim.folder)
 
     def recover(self, *, interrupted: bool) -> Iterator[Claim]:
@@ -345,9 +360,12 @@ class Filing:
         Args:
             interrupted: The earlier run died, maybe of one of these images.
         """
-        for folder in sorted(path for path in self._folders["work"].iterdir() if path.is_dir()):
+        for folder in claim_folders(self._folders["work"]):
             claim = read_claim(folder)
+            if claim and claim.decided and not _is_decision(folder / _DECISION):
+                (folder / _DECISION).unlink()  # a fault of the disk: judged again
             if claim and self._is_there(claim):
+                self._remove_marker(claim)
                 yield replace(claim, interrupted=interrupted)
             else:
                 # The crash came between making the folder and moving the image, or just before the end.
@@ -362,7 +380,7 @@ class Filing:
                 return os.path.lexists(held)
         except AwayError:
             return True
-        except (FileNotFoundError, NotADirectoryError):
+        except FileNotFoundError:
             return False
 
     def begin_again(self, claim: Claim) -> Claim:
@@ -370,6 +388,11 @@ class Filing:
         claim = replace(claim, attempts=claim.attempts + 1, interrupted=False)
         claim.write()
         return claim
+
+
+def claim_folders(work: Path) -> list[Path]:
+    """The folders in work/ that are claims, the oldest first; a file system's own, such as lost+found, are not."""
+    return sorted(path for path in work.iterdir() if _CLAIM_FOLDER.fullmatch(path.name))
 
 
 def read_claim(folder: Path) -> Claim | None:
@@ -396,18 +419,28 @@ def read_claim(folder: Path) -> Claim | None:
     return None
 
 
+def _is_decision(path: Path) -> bool:
+    """Whether a decision can be rolled forward."""
+    try:
+        record = json.loads(path.read_bytes())
+        return record["outcome"] in {"io", "nio", "quarantine"} and isinstance(record["filed_as"], str)
+    except (ValueError, KeyError, TypeError):
+        return False
+
+
 def _remove(folder: Path) -> None:
-    """Remove a claim; never anything that is not ours, such as an image."""
-    for path in folder.iterdir():
-        if path.name in _OURS:
-            path.unlink()
-    folder.rmdir()
+    """Remove a claim, if it is still there; never anything that is not ours, such as an image."""
+    with contextlib.suppress(FileNotFoundError):
+        for path in folder.iterdir():
+            if path.name in _OURS:
+                path.unlink()
+        folder.rmdir()
 
 
 def _read(path: Path, max_bytes: int, *, leases: bool) -> bytes:
     """The bytes of a file that nobody is writing; they are durable then."""
     if not stat.S_ISREG(path.lstat().st_mode):
-        raise ImageError("not a regular file")
+        raise UnfinishedError("swapped for what is no file")
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except PermissionError:
@@ -416,11 +449,11 @@ def _read(path: Path, max_bytes: int, *, leases: bool) -> bytes:
         before = os.fstat(descriptor)
         if before.st_size > max_bytes:
             raise ImageError(f"{before.st_size} bytes are more than inbox.max_file_mb ({max_bytes // 2**20})")
-        data = file.read(max_bytes + 1)
+        data = file.read(before.st_size + 1)
         after = os.fstat(descriptor)
         changed = (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns)
         if changed or len(data) != after.st_size or (leases and durable.has_writer(descriptor)):
-            raise StillWrittenError
+            raise UnfinishedError("still being written")
         os.fsync(descriptor)
     return data
 

@@ -10,10 +10,16 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal
 
+from inspection.errors import SolderwatchError
+
 Admission = Literal["auto", "lease", "quiet"]
 
 _MOUNTS, _FSTAB = Path("/proc/self/mountinfo"), Path("/etc/fstab")
-_NETWORK = ("nfs", "cifs", "smb", "9p", "fuse", "afs", "autofs", "ceph", "glusterfs", "lustre", "davfs", "vboxsf")
+# Here one kernel knows of every writer, and tells of every change.
+_LOCAL = {
+    *("bcachefs", "btrfs", "exfat", "ext2", "ext3", "ext4", "f2fs", "jfs", "nilfs2", "ntfs3", "overlay", "ramfs"),
+    *("reiserfs", "tmpfs", "udf", "vfat", "xfs", "zfs"),
+}
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
@@ -27,14 +33,44 @@ class Folders:
     Args:
         paths: The folders by name, such as `inbox`.
         admission: Whether the kernel's word on writers counts: by file system (`auto`), always, or never.
+        before: Those of the configuration before this one; what was mounted then is still known.
     """
 
-    def __init__(self, paths: Mapping[str, Path], admission: Admission = "auto") -> None:
+    def __init__(self, paths: Mapping[str, Path], admission: Admission = "auto", before: Folders | None = None) -> None:
         self._paths = paths
         self._admission = admission
         self._points = {name: declared_mount_points(path) for name, path in paths.items()}
+        known = before.mount_points if before else set()
+        for name, path in paths.items():
+            self._points[name] |= {point for point in known if _holds(point, os.path.realpath(path))}
         self._identity: dict[str, tuple[int, int]] = {}
         self._kinds: dict[str, str] = {}
+
+    @property
+    def mount_points(self) -> set[str]:
+        """Where something was mounted, or ought to be, on the way to one of the folders."""
+        return set().union(*self._points.values())
+
+    def make(self) -> None:
+        """Make the folders that are not there yet; but none below a mount point where nothing is mounted.
+
+        Raises:
+            SolderwatchError: One cannot be made; maybe not yet, so this is no fault of the configuration.
+        """
+        for name, path in self._paths.items():
+            try:
+                self._need_mounts(name, mounted())
+                path.mkdir(parents=True, exist_ok=True)
+            except AwayError as error:
+                raise SolderwatchError(f"paths.{name}: {path}: {error.strerror}: mount it") from None
+            except OSError as error:
+                raise SolderwatchError(
+                    f"paths.{name}: {path}: cannot be made: {error.strerror}; make it, or mend its owner"
+                ) from None
+
+    def _need_mounts(self, name: str, mounts: Mapping[str, str]) -> None:
+        for point in self._points[name] - mounts.keys():
+            raise AwayError(errno.ENOTCONN, f"{point} is not mounted", str(self._paths[name]))
 
     def __getitem__(self, name: str) -> Path:
         return self._paths[name]
@@ -42,7 +78,7 @@ class Folders:
     def leases(self, name: str) -> bool:
         """Whether the kernel's word on writers counts there; a network share gives none that could be trusted."""
         if self._admission == "auto":
-            return not is_network(self._kinds[name])
+            return is_local(self._kinds[name])
         return self._admission == "lease"
 
     def look(self, *names: str) -> None:
@@ -51,20 +87,18 @@ class Folders:
         Raises:
             AwayError: One of them is not.
         """
-        mounts = mounted()
         for name in names or self._paths:
             path = self._paths[name]
-            for point in self._points[name] - mounts.keys():
-                raise AwayError(errno.ENOTCONN, f"{point} is not mounted", str(path))
+            # Opened first: what is not mounted any more by then is not trusted, and autofs mounts it.
             with _away_if_missing(path):
-                found = path.stat()
-                if not path.is_dir():
-                    raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))
+                found = _identity_of(path)
+            mounts = mounted()
+            self._need_mounts(name, mounts)
             point = _holder(path, mounts)
             # From now on it is known what ought to be mounted there.
             self._points[name].add(point)
-            self._kinds[name] = mounts[point]
-            self._identity[name] = found.st_dev, found.st_ino
+            self._kinds[name] = mounts.get(point, "unknown")
+            self._identity[name] = found
 
     @contextmanager
     def beneath(self, name: str, relative: Path = Path(), *, make: bool = False) -> Iterator[Path]:
@@ -138,48 +172,67 @@ def _told_by(path: Path, descriptor: int) -> Iterator[None]:
 
 
 def mounted() -> dict[str, str]:
-    """The type of the file system at each mount point, as this process sees them."""
-    found = {}
-    for line in os.fsdecode(_MOUNTS.read_bytes()).splitlines():
+    """The type of the file system at each mount point, as this process sees them.
+
+    A folder that is only mounted onto itself, as systemd does for `ReadWritePaths=`, is no mount point here.
+    """
+    found: dict[str, str] = {}
+    mounts: dict[str, tuple[str, str, str]] = {}
+    for line in os.fsdecode(_MOUNTS.read_bytes()).split("\n"):
         before, _, after = line.partition(" - ")
-        found[_unescaped(before.split()[4])] = after.split()[0]
+        if not after:
+            continue
+        number, parent, device, root, point = (_unescaped(field) for field in before.split(" ")[:5])
+        mounts[number] = device, root, point
+        if parent in mounts and parent != number:
+            below_device, below_root, below_point = mounts[parent]
+            same = os.path.normpath(f"{below_root.rstrip('/')}/{os.path.relpath(point, below_point)}")
+            if device == below_device and root == same:
+                continue
+        found[point] = after.split(" ")[0]
     return found
 
 
 def declared_mount_points(path: Path) -> set[str]:
     """Where /etc/fstab mounts something that holds this path."""
     try:
-        lines = os.fsdecode(_FSTAB.read_bytes()).splitlines()
+        lines = os.fsdecode(_FSTAB.read_bytes()).split("\n")
     except OSError:
         return set()
     found = set()
     for line in lines:
         fields = line.split()
-        if len(fields) >= 4 and fields[1].startswith("/") and "noauto" not in fields[3].split(","):
-            found.add(_unescaped(fields[1]))
+        if len(fields) < 4 or line.lstrip().startswith("#") or "noauto" in fields[3].split(","):
+            continue
+        if fields[1].startswith("/"):
+            found.add(os.path.normpath(_unescaped(fields[1])))
     return {point for point in found if _holds(point, os.path.realpath(path))}
-
-
-def not_mounted(path: Path) -> str | None:
-    """The mount point of /etc/fstab on the way to this path where nothing is mounted."""
-    return next(iter(declared_mount_points(path) - mounted().keys()), None)
 
 
 def file_system(path: Path) -> str:
     """The type of the file system that holds a path, such as ext4 or nfs4."""
     mounts = mounted()
-    return mounts[_holder(path, mounts)]
+    return mounts.get(_holder(path, mounts), "unknown")
 
 
-def is_network(kind: str) -> bool:
-    """Whether a file system type sends no events and grants no leases that could be trusted."""
-    return kind.startswith(_NETWORK)
+def is_local(kind: str) -> bool:
+    """Whether a file system type sends events, and grants leases that can be trusted; a network share does neither."""
+    return kind in _LOCAL
+
+
+def _identity_of(path: Path) -> tuple[int, int]:
+    descriptor = os.open(path, _FOLDER)
+    try:
+        found = os.fstat(descriptor)
+    finally:
+        os.close(descriptor)
+    return found.st_dev, found.st_ino
 
 
 def _holder(path: Path, mounts: Mapping[str, str]) -> str:
     """The innermost mount point that holds a path."""
     real = os.path.realpath(path)
-    return max((point for point in mounts if _holds(point, real)), key=len)
+    return max((point for point in mounts if _holds(point, real)), key=len, default="/")
 
 
 def _holds(point: str, path: str) -> bool:

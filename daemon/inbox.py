@@ -28,6 +28,7 @@ from watchdog.observers.api import BaseObserver
 
 from daemon.durable import has_writer
 from daemon.folders import Folders
+from inspection.files import readable
 from settings.schema import InboxSettings
 
 # Its complaints about its own threads are no log lines of ours; `Watch.ensure` looks after them.
@@ -49,12 +50,19 @@ class Candidate:
         relative: Its path inside the inbox; sub-folders are kept in io and nio.
         settled: Nothing about it has changed for the quiet time: what does not decode now never will.
         marker: The producer's done-marker, to be removed with the claim.
+        inode: Another file of that name has another one.
     """
 
     path: Path
     relative: Path
     settled: bool
     marker: Path | None = None
+    inode: int = 0
+
+    @property
+    def identity(self) -> tuple[Path, int]:
+        """What is this file's alone."""
+        return self.path, self.inode
 
 
 class Inbox:
@@ -64,10 +72,11 @@ class Inbox:
         folders: Of the line; `inbox` among them.
         settings: Which files are images, and when they are done.
         clock: Monotonic seconds.
-        progress: Called for every file that is looked at.
+        go_on: Asked at every entry; False ends a scan.
 
     Attributes:
         sees: Whether the inbox could be looked at the last time.
+        unreadable: What in it could not be, in the last whole scan, and why.
     """
 
     def __init__(
@@ -75,14 +84,15 @@ class Inbox:
         folders: Folders,
         settings: InboxSettings,
         clock: Callable[[], float] = time.monotonic,
-        progress: Callable[[], None] = lambda: None,
+        go_on: Callable[[], bool] = lambda: True,
     ) -> None:
         self.sees = True
+        self.unreadable: set[str] = set()
         self._folders = folders
         self._root = folders["inbox"]
         self._settings = settings
         self._clock = clock
-        self._progress = progress
+        self._go_on = go_on
         self._suffixes = tuple(settings.suffixes)
         self._seen: dict[Path, tuple[Signature, float]] = {}
         self._deferred: set[tuple[int, int]] = set()
@@ -94,6 +104,16 @@ class Inbox:
         """Images that may still be written: those of the last whole scan, and those given back since it began."""
         return self._waiting + self._given_back
 
+    def look(self) -> None:
+        """See that the inbox is there.
+
+        Raises:
+            AwayError: It is not.
+        """
+        self.sees = False
+        self._folders.look("inbox")
+        self.sees = True
+
     def scan(self) -> Iterator[Candidate]:
         """Every file that may be claimed now; checked lazily, one by one, as the caller takes them.
 
@@ -101,32 +121,30 @@ class Inbox:
             AwayError: There is no inbox.
             OSError: The inbox itself cannot be read.
         """
-        self.sees = False
-        self._folders.look("inbox")
+        self.look()
         leases = self._folders.leases("inbox")
         seen: dict[Path, tuple[Signature, float]] = {}
         waiting = self._given_back = 0
-        for entry in self._walk():
-            self._progress()
-            if not self._is_image(entry):
-                continue
-            path = Path(entry.path)
-            try:
-                found = entry.stat(follow_symlinks=False)
-            except FileNotFoundError:
-                continue
+        unreadable: set[str] = set()
+        for path, found in self._walk(unreadable):
+            if not self._go_on():
+                return
             signature = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
             known, since = self._seen.get(path, (None, 0.0))
             if known != signature:
                 since = self._clock()
             seen[path] = signature, since
             settled = self._clock() - since >= self._settings.quiet_s
-            candidate = self._admit(path, found, settled=settled, leases=leases)
+            try:
+                candidate = self._admit(path, found, settled=settled, leases=leases)
+            except OSError as error:
+                _note(unreadable, str(path), error)
+                continue
             if candidate:
                 yield candidate
             else:
                 waiting += 1
-        self._seen, self._waiting = seen, waiting
+        self._seen, self._waiting, self.unreadable = seen, waiting, unreadable
         if not self._given_back:
             self._deferred &= {signature[:2] for signature, _ in seen.values()}
 
@@ -136,43 +154,53 @@ class Inbox:
         self._deferred.add((found.st_dev, found.st_ino))
         self._given_back += 1
 
-    def _walk(self) -> Iterator[os.DirEntry[str]]:
-        """All entries but folders; the inbox itself must be readable, a folder in it may vanish meanwhile."""
+    def _walk(self, unreadable: set[str]) -> Iterator[tuple[Path, os.stat_result]]:
+        """All regular files with wanted names; what is in the inbox may vanish meanwhile, the inbox itself may not."""
         folders = [str(self._root)]
         while folders:
             folder = folders.pop()
             try:
                 entries = list(os.scandir(folder))
-            except OSError:
-                if not self.sees:
+            except OSError as error:
+                if folder == str(self._root):
+                    self.sees = False
                     raise
+                _note(unreadable, folder, error)
                 continue
-            self.sees = True
             for entry in entries:
                 if entry.name.startswith("."):
                     continue
-                if entry.is_dir(follow_symlinks=False):
-                    folders.append(entry.path)
-                else:
-                    yield entry
+                try:
+                    if entry.is_dir(follow_symlinks=False):
+                        folders.append(entry.path)
+                    elif self._is_wanted(entry.name.lower()) and entry.is_file(follow_symlinks=False):
+                        yield Path(entry.path), entry.stat(follow_symlinks=False)
+                except OSError as error:
+                    _note(unreadable, entry.path, error)
 
-    def _is_image(self, entry: os.DirEntry[str]) -> bool:
-        name = entry.name.lower()
-        return name.endswith(self._suffixes) and not name.endswith(_UNFINISHED) and entry.is_file(follow_symlinks=False)
+    def _is_wanted(self, name: str) -> bool:
+        return name.endswith(self._suffixes) and not name.endswith(_UNFINISHED)
 
     def _admit(self, path: Path, found: os.stat_result, *, settled: bool, leases: bool) -> Candidate | None:
         relative = path.relative_to(self._root)
+        deferred = (found.st_dev, found.st_ino) in self._deferred
         if self._settings.done_marker:
             marker = path.with_name(path.name + self._settings.done_marker)
-            return Candidate(path, relative, settled=True, marker=marker) if marker.exists() else None
-        deferred = (found.st_dev, found.st_ino) in self._deferred
+            if not marker.exists() or (deferred and not settled):
+                return None
+            return Candidate(path, relative, settled=True, marker=marker, inode=found.st_ino)
         if not settled and (deferred or not leases):
             return None
         if leases:
             unfinished = may_be_unfinished(path, found.st_size)
             if unfinished or (unfinished is None and not settled):
                 return None
-        return Candidate(path, relative, settled)
+        return Candidate(path, relative, settled, inode=found.st_ino)
+
+
+def _note(unreadable: set[str], path: str, error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError):
+        unreadable.add(f"{readable(path)}: {error.strerror}")
 
 
 def may_be_unfinished(path: Path, size: int) -> bool | None:

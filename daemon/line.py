@@ -19,7 +19,7 @@ import torch
 
 from daemon.current_model import CurrentModel
 from daemon.disk import Retention, check_room
-from daemon.filing import Claim, Filing, GoneError, StillWrittenError, utc
+from daemon.filing import Claim, Filing, GoneError, UnfinishedError, utc
 from daemon.folders import AwayError, Folders
 from daemon.inbox import Candidate, Inbox, Watch
 from daemon.logs import Log
@@ -32,7 +32,7 @@ from inspection.inspector import Inspection, Inspector
 from settings import Settings
 
 _TICK_S = 1.0
-_RETENTION_S = 0.05
+_RETENTION_S, _RETENTION_IN_TROUBLE_S = 0.05, 1.0
 _GOOD_BATCHES = 20
 
 
@@ -73,6 +73,7 @@ class Line:
 
     Args:
         settings: The configuration.
+        folders: The five that it names.
         model: Who judges.
         log: Where decisions and troubles are told.
         stop: Set to end the loop after what is in hand.
@@ -85,6 +86,7 @@ class Line:
     def __init__(
         self,
         settings: Settings,
+        folders: Folders,
         model: CurrentModel,
         log: Log,
         *,
@@ -95,15 +97,17 @@ class Line:
         beat_s: float = 20.0,
     ) -> None:
         self._settings = settings
+        self._folders = folders
         self._model = model
         self._log = log
         self._stop, self._wake, self._tally, self._beat, self._beat_s = stop, wake, tally, beat, beat_s
-        self._folders = Folders(settings.paths.line, settings.inbox.admission)
         self._filing = Filing(self._folders)
-        self.inbox = Inbox(self._folders, settings.inbox, progress=self._tick)
+        self.inbox = Inbox(self._folders, settings.inbox, go_on=self._goes_on)
         self._watch = Watch(settings.paths.inbox, wake)
         self._no_events: str | None = "not armed yet"
         self._away: str | None = None
+        self._unreadable: frozenset[str] = frozenset()
+        self._to_recover: bool | None = None
         self._trouble = Trouble(log)
         self._retention = Retention(self._folders, settings.disk, log)
         self._in_hand: dict[Path, Claim] = {}
@@ -113,25 +117,40 @@ class Line:
         self._last_beat = 0.0
 
     def recover(self, *, interrupted: bool) -> None:
-        """Take what an earlier run left back in hand; what it had decided is filed at once."""
-        self._folders.look()
-        for claim in self._filing.recover(interrupted=interrupted):
-            self._log.info(
-                "recovered", file=readable(str(claim.source)), attempts=claim.attempts, decided=claim.decided
-            )
+        """Take what an earlier run left back in hand, and file what it had decided; if work is away, later.
+
+        Args:
+            interrupted: The earlier run died, maybe of one of these images.
+        """
+        self._to_recover = interrupted
+        self._guarded(self._recover)
+
+    def _recover(self) -> bool:
+        self._folders.look("work", "io", "nio", "quarantine")
+        # Without an inbox, what is in work can still be judged and filed.
+        with suppress(AwayError):
+            self.inbox.look()
+        if self._to_recover is None:
+            return True
+        for claim in self._filing.recover(interrupted=self._to_recover):
+            name = readable(str(claim.source))
+            self._log.info("recovered", file=name, attempts=claim.attempts, decided=claim.decided)
             self._in_hand[claim.folder] = claim
-        try:
-            for claim in list(self._in_hand.values()):
-                if claim.decided:
-                    self._process([claim])
-                    self._tick()
-        except OSError as error:
-            self._trouble.of_all(error, len(self._in_hand))
+        self._to_recover = None
+        for claim in list(self._in_hand.values()):
+            if claim.decided:
+                self._process([claim])
+        return True
+
+    @property
+    def recovered(self) -> bool:
+        """Whether all that an earlier run left is in hand."""
+        return self._to_recover is None
 
     @property
     def has_uncounted(self) -> bool:
         """Whether an image that a process may have died of is in hand, and that is not written down yet."""
-        return any(claim.interrupted for claim in self._in_hand.values())
+        return bool(self._to_recover) or any(claim.interrupted for claim in self._in_hand.values())
 
     def run(self, *, once: bool = False) -> None:
         """Judge until `stop` is set; with `once`, until the inbox is empty.
@@ -143,20 +162,20 @@ class Line:
         try:
             while not self._stop.is_set():
                 self._wake.clear()
-                idle = self._pass()
+                idle = self._guarded(self._look_around)
                 self._tell()
                 if once and idle:
-                    if self._trouble.resting:
-                        raise SolderwatchError(f"{self._trouble.resting} images could not be taken; the log says why")
+                    if left := self._trouble.resting + len(self._unreadable):
+                        raise SolderwatchError(f"{left} files could not be taken out of the inbox; the log says why")
                     return
                 self._pause()
         finally:
             self._watch.stop()
 
-    def _pass(self) -> bool:
-        """Look at the inbox once and judge all that is ready; True when nothing is left to wait for."""
+    def _guarded(self, work: Callable[[], bool]) -> bool:
+        """Do something that everyone's trouble may interrupt; False if it did."""
         try:
-            return self._look_around()
+            return work()
         except AwayError as error:
             self._say_away(error)
         except OSError as error:
@@ -164,7 +183,8 @@ class Line:
         return False
 
     def _look_around(self) -> bool:
-        self._folders.look("work", "io", "nio", "quarantine")
+        """Look at the inbox once and judge all that is ready; True when nothing is left to wait for."""
+        self._recover()
         inspector = self._model.refresh()
         for claim in list(self._in_hand.values()):
             if self._stop.is_set():
@@ -172,9 +192,10 @@ class Line:
             if not self._trouble.rests(claim.folder) and (inspector or not self._needs_model(claim)):
                 self._process([claim])
                 self._tick()
-        self._folders.look("inbox")
+        self.inbox.look()
         self._say_away(None)
         self._keep_watch()
+        self._retention.work(_RETENTION_S)
         if inspector is None:
             return False
         for batch in _batches(self.inbox.scan(), lambda: self._batch_size):
@@ -185,8 +206,8 @@ class Line:
             self._retention.work(_RETENTION_S)
             if self._stop.is_set():
                 return False
+        self._say_unreadable()
         self._trouble.over()
-        self._retention.work(_RETENTION_S)
         return not self._in_hand and self.inbox.waiting == 0
 
     def _needs_model(self, claim: Claim) -> bool:
@@ -198,10 +219,10 @@ class Line:
     def _claim(self, candidates: Sequence[Candidate]) -> list[Claim]:
         claims = []
         for candidate in candidates:
-            if self._trouble.rests(candidate.path):
+            if self._trouble.rests(candidate.identity):
                 continue
             claim = self._filing.begin(candidate)
-            with self._trouble.of_one(candidate.path, candidate.relative, ours=False):
+            with self._trouble.of_one(candidate.identity, candidate.relative, ours=False):
                 taken = self._filing.take(claim)
                 if taken:
                     self._in_hand[taken.folder] = taken
@@ -237,8 +258,8 @@ class Line:
         try:
             data = self._filing.read(claim, limits.max_file_mb * 2**20)
             image = decode(data, max_pixels=limits.max_pixels)
-        except StillWrittenError:
-            self._give_back(claim, "still being written")
+        except UnfinishedError as error:
+            self._give_back(claim, str(error))
             return None
         except GoneError:
             self._log.warning("gone", file=readable(str(claim.source)), claimed=claim.claimed)
@@ -246,7 +267,7 @@ class Line:
             del self._in_hand[claim.folder]
             return None
         except MemoryError:
-            raise OSError(f"no memory to decode {len(data)} bytes") from None
+            raise OSError("no memory to decode it") from None
         except ImageError as error:
             if claim.settled:
                 self._quarantine(claim, str(error))
@@ -366,7 +387,7 @@ class Line:
             self._log.info("decision", **record)
         self._tally.add(record)
         self._trouble.filed()
-        self._filing.finish(claim)
+        self._filing.forget(claim)
         del self._in_hand[claim.folder]
 
     def _give_back(self, claim: Claim, reason: str) -> None:
@@ -396,7 +417,15 @@ class Line:
             self._log.error("away", error=away, retry_in_s=self._settings.inbox.scan_s, in_hand=len(self._in_hand))
         elif self._away and not away:
             self._log.info("back")
+        if away:
+            self._trouble.filed()
         self._away = away
+
+    def _say_unreadable(self) -> None:
+        """Say once what in the inbox cannot be looked at."""
+        for error in sorted(self.inbox.unreadable - self._unreadable):
+            self._log.warning("unreadable", error=error)
+        self._unreadable = frozenset(self.inbox.unreadable)
 
     def _pause(self) -> None:
         """Wait for an event, the next scan, or the end of the trouble; with a beat now and then."""
@@ -408,6 +437,8 @@ class Line:
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0 and not signal.wait(min(left, self._beat_s)):
             self._tell()
+            if self._trouble.backoff_s:
+                self._retention.work(_RETENTION_IN_TROUBLE_S)
             if not (backoff_s or self._no_events or self._watch.is_armed()):
                 return
 
@@ -415,6 +446,11 @@ class Line:
         """A sign of life amid long work."""
         if time.monotonic() - self._last_beat >= _TICK_S:
             self._tell()
+
+    def _goes_on(self) -> bool:
+        """Whether a long scan is to go on; it is alive meanwhile."""
+        self._tick()
+        return not self._stop.is_set()
 
     def _tell(self) -> None:
         self._last_beat = time.monotonic()

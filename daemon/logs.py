@@ -6,8 +6,10 @@ the next one, and whatever happens, the file has whole lines only.
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import select
 import sys
 from collections import deque
 from pathlib import Path
@@ -21,6 +23,7 @@ from settings.schema import LogSettings
 
 Log = FilteringBoundLogger
 
+_PATIENCE_S = 1.0
 _KEPT = 20_000
 """Lines, about 20 MB; beyond that the oldest are dropped."""
 
@@ -33,7 +36,7 @@ def open_log(settings: LogSettings, stream: TextIO | None = None) -> Log:
         stream: Instead of standard output.
     """
     stream = stream or sys.stdout
-    console = settings.format == "console" or (settings.format == "auto" and stream.isatty())
+    console = settings.format == "console" or (settings.format == "auto" and stream is not None and stream.isatty())
     outputs = _Outputs(stream, settings.file, structlog.dev.ConsoleRenderer(sort_keys=False) if console else None)
     log: Log = structlog.wrap_logger(
         outputs,
@@ -56,30 +59,65 @@ def _time_and_event_first(_: WrappedLogger, __: str, event: EventDict) -> EventD
 class _Outputs:
     """Writes each event to the stream and to the file; a failing one does not keep the other from its line."""
 
-    def __init__(self, stream: TextIO, path: Path | None, console: structlog.dev.ConsoleRenderer | None) -> None:
-        self._stream: TextIO | None = stream
+    def __init__(self, stream: TextIO | None, path: Path | None, console: structlog.dev.ConsoleRenderer | None) -> None:
+        self._stream = _Stream(stream) if stream else None
         self._file = _LogFile(path) if path else None
         self._console = console
 
     def info(self, event_dict: dict[str, Any]) -> None:
         line = json.dumps(event_dict, allow_nan=False, default=str)
-        self._to_stream(line if self._console is None else self._console(None, "info", dict(event_dict)))
+        if self._stream:
+            self._stream.write(str(line if self._console is None else self._console(None, "info", dict(event_dict))))
         if self._file:
             self._file.write(line)
 
     warning = error = info
 
-    def _to_stream(self, line: str | bytes) -> None:
+
+class _Stream:
+    """Standard output; once nobody reads it any more, its lines are dropped instead of waited for."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream: TextIO | None = stream
+        self._stuck = False
+
+    def write(self, line: str) -> None:
+        """Write a line, if it is taken within a second; after one that was not, only if it is taken at once."""
         if self._stream is None:
             return
         try:
-            self._stream.write(f"{line!s}\n")
-            self._stream.flush()
+            descriptor = _descriptor(self._stream)
+            if descriptor is None:
+                self._stream.write(f"{line}\n")
+                return
+            # A line that was dropped may have left its beginning.
+            start = "\n" if self._stuck else ""
+            rest = memoryview(f"{start}{line}\n".encode("utf-8", "backslashreplace"))
+            while rest:
+                if not _takes(descriptor, 0.0 if self._stuck else _PATIENCE_S):
+                    self._stuck = True
+                    return
+                rest = rest[os.write(descriptor, rest[: select.PIPE_BUF]) :]
+            self._stuck = False
         except (OSError, ValueError):
             if self._stream is sys.stdout:
                 # Python would complain once more when it flushes the broken stream at exit.
                 sys.stdout = None
             self._stream = None
+
+
+def _descriptor(stream: TextIO) -> int | None:
+    try:
+        return stream.fileno()
+    except (AttributeError, io.UnsupportedOperation):
+        return None
+
+
+def _takes(descriptor: int, seconds: float) -> bool:
+    """Whether so many bytes as a pipe takes at once can be written without waiting for longer."""
+    poll = select.poll()
+    poll.register(descriptor, select.POLLOUT)
+    return bool(poll.poll(1000 * seconds))
 
 
 class _LogFile:

@@ -19,7 +19,7 @@ from pathlib import Path
 from daemon import durable
 from daemon.current_model import CurrentModel
 from daemon.filing import utc
-from daemon.folders import not_mounted
+from daemon.folders import Folders
 from daemon.line import Line, Tally
 from daemon.logs import open_log
 from daemon.status import LOCK, STATUS
@@ -40,14 +40,17 @@ class Service:
     Args:
         config: The configuration file, read again on SIGHUP.
         settings: What it says now.
+        folders: The line's, made.
     """
 
-    def __init__(self, config: Path, settings: Settings) -> None:
+    def __init__(self, config: Path, settings: Settings, folders: Folders) -> None:
         self._config = config
         self._settings = settings
+        self._folders = folders
         self._stop, self._wake, self._reload = threading.Event(), threading.Event(), threading.Event()
         self._ended = False
-        self._recovered = self._ready = False
+        self._ready = False
+        self._line: Line | None = None
         self._tally = Tally()
         self._started = utc(datetime.now(UTC))
         self._model: CurrentModel | None = None
@@ -65,7 +68,6 @@ class Service:
         self._catch_signals()
         # Whatever hangs: the watchdog's SIGABRT leaves a trace of where it was.
         faulthandler.enable()
-        make_folders(self._settings)
         with _only_daemon(self._settings.paths.work) as lock:
             self._log.info("starting", version=version("solderwatch"), pid=os.getpid(), config=str(self._config))
             self._judge(lock, once=once)
@@ -83,9 +85,8 @@ class Service:
                 self._reload.clear()
                 self._read_configuration()
             self._model, line = self._build()
-            self._recovered = False
+            self._line = line
             line.recover(interrupted=lock.died)
-            self._recovered = True
             if once and self._model.inspector is None:
                 raise NoModelError(
                     f"{self._settings.paths.models}: no model to judge with; see above, or run solderwatch-train"
@@ -110,6 +111,7 @@ class Service:
         model.refresh()
         line = Line(
             settings,
+            self._folders,
             model,
             self._log,
             stop=self._stop,
@@ -130,11 +132,12 @@ class Service:
             if settings.paths.work != self._settings.paths.work:
                 raise ConfigError(f"{self._config}: paths.work: changed; restart the daemon for that")
             choose_device(settings.device)
-            make_folders(settings)
+            folders = Folders(settings.paths.line, settings.inbox.admission, before=self._folders)
+            folders.make()
         except SolderwatchError as error:
             self._log.error("reload_refused", error=str(error))
             return
-        self._settings = settings
+        self._settings, self._folders = settings, folders
         self._log = open_log(settings.logs)
         self._log.info("reloaded", config=str(self._config))
 
@@ -162,13 +165,11 @@ class Service:
         watchdog run out: a fresh process may see again, with its folders and mounts made anew.
         """
         told = [f"STATUS={self._summary(state)}"]
-        if self._ready:
-            told += ["WATCHDOG=1"] if sees else []
-        elif self._recovered and self._model and self._model.inspector:
-            self._ready = True
-            told += ["READY=1"]
-        else:
-            told += [f"EXTEND_TIMEOUT_USEC={_STARTS_WITHIN_US}"]
+        if sees:
+            told += ["WATCHDOG=1"]
+        if not self._ready:
+            self._ready = bool(self._line and self._line.recovered and self._model and self._model.inspector)
+            told += ["READY=1"] if self._ready else [f"EXTEND_TIMEOUT_USEC={_STARTS_WITHIN_US}"]
         notify("\n".join(told))
         now = time.monotonic()
         if now - self._status_written >= _STATUS_EVERY_S:
@@ -194,29 +195,11 @@ class Service:
             "per_minute": round(self._tally.per_minute(), 1),
             "last": self._tally.last,
         }
-        path = self._settings.paths.work / STATUS
         # Not worth a sync, and never worth a verdict.
-        with suppress(OSError):
-            new = path.with_name(path.name + ".new")
+        with suppress(OSError), self._folders.beneath("work") as work:
+            new = work / f"{STATUS}.new"
             new.write_bytes(durable.to_json(content))
-            new.replace(path)
-
-
-def make_folders(settings: Settings) -> None:
-    """Make the folders that the configuration names and that are not there yet.
-
-    Raises:
-        SolderwatchError: One cannot be made; maybe not yet, so this is no fault of the configuration.
-    """
-    for name, path in (*settings.paths.line.items(), ("models", settings.paths.models)):
-        if point := not_mounted(path):
-            raise SolderwatchError(f"paths.{name}: {path}: {point} stands in /etc/fstab and is not mounted: mount it")
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise SolderwatchError(
-                f"paths.{name}: {path}: cannot be made: {error.strerror}; make it, or mend its owner"
-            ) from None
+            new.replace(work / STATUS)
 
 
 def _beat_s() -> float:
@@ -261,11 +244,17 @@ def _only_daemon(work: Path) -> Iterator[_Lock]:
                     ) from None
                 time.sleep(0.2)
         lock = _Lock(died=os.pread(descriptor, len(_RUNNING), 0) == _RUNNING)
-        # In place, which needs no room on the disk. Whoever leaves in good order, also by an error, takes it back.
+        # In place, which needs no room on the disk. Whoever leaves in good order takes it back.
         os.pwrite(descriptor, _RUNNING, 0)
         os.fsync(descriptor)
         try:
             yield lock
+        except (SolderwatchError, OSError):
+            raise
+        except BaseException:
+            # Nobody foresaw this: maybe it is an image's fault, as if the process had died of it.
+            lock.died = True
+            raise
         finally:
             if not lock.died:
                 os.pwrite(descriptor, _STOPPED, 0)

@@ -9,7 +9,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from daemon.filing import ERROR_SUFFIX, RECORD_SUFFIX, read_claim
+from daemon.filing import ERROR_SUFFIX, RECORD_SUFFIX, claim_folders, read_claim
+from inspection.errors import SolderwatchError
 from inspection.files import readable
 from settings import Settings
 from settings.schema import CURRENT
@@ -49,7 +50,7 @@ def read_status(settings: Settings) -> Status:
         "nio": _count(paths.nio, lambda name: name.endswith(RECORD_SUFFIX)),
         "quarantine": _count(paths.quarantine, lambda name: name.endswith(ERROR_SUFFIX)),
         "waiting": _count(paths.inbox, lambda name: name.lower().endswith(suffixes) and name[0] != "."),
-        "in_hand": len(claims := sorted(path for path in _listed(paths.work) if path.is_dir())),
+        "in_hand": len(claims := claim_folders(paths.work) if paths.work.is_dir() else []),
     }
     current = paths.models / CURRENT
     model = current.readlink().name if current.is_symlink() else None
@@ -104,6 +105,8 @@ def _claim(folder: Path) -> dict[str, Any] | None:
 def _is_alive(work: Path) -> bool:
     try:
         descriptor = os.open(work / LOCK, os.O_RDONLY | os.O_CLOEXEC)
+    except PermissionError:
+        raise SolderwatchError(f"{work}: may not be looked into by this user: sudo -u solderwatch") from None
     except OSError:
         return False
     try:
@@ -118,7 +121,3 @@ def _is_alive(work: Path) -> bool:
 
 def _count(folder: Path, wanted: Any) -> int:
     return sum(wanted(name) for _, _, names in os.walk(folder) for name in names)
-
-
-def _listed(folder: Path) -> list[Path]:
-    return list(folder.iterdir()) if folder.is_dir() else []

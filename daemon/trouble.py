@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -35,17 +35,17 @@ class Trouble:
     def __init__(self, log: Log, clock: Callable[[], float] = time.monotonic) -> None:
         self._log = log
         self._clock = clock
-        self._resting: dict[Path, tuple[float, float]] = {}
+        self._resting: dict[Hashable, tuple[float, float]] = {}
         self._in_a_row = 0
         self.backoff_s = 0.0
         """How long the line is to claim nothing; 0 when all is well."""
 
     @contextmanager
-    def of_one(self, path: Path, name: Path, *, ours: bool) -> Iterator[None]:
+    def of_one(self, file: Hashable, name: Path, *, ours: bool) -> Iterator[None]:
         """Work on one file; trouble lets it rest, each time for longer, and the others go on.
 
         Args:
-            path: The file, or its folder in work/.
+            file: What is this file's alone, such as its folder in work/.
             name: How the log calls it.
             ours: In the line's own folders. There, several files in a row mean that it is not the files.
 
@@ -57,22 +57,22 @@ class Trouble:
         except OSError as error:
             if isinstance(error, AwayError) or error.errno in _EVERYONES:
                 raise
-            rest_s = min(2 * self._resting[path][1], _LONGEST_REST_S) if path in self._resting else _FIRST_REST_S
-            self._resting[path] = self._clock() + rest_s, rest_s
+            rest_s = min(2 * self._resting[file][1], _LONGEST_REST_S) if file in self._resting else _FIRST_REST_S
+            self._resting[file] = self._clock() + rest_s, rest_s
             self._log.error("trouble", file=readable(str(name)), error=readable(str(error)), retry_in_s=rest_s)
             if ours:
                 self._in_a_row += 1
                 if self._in_a_row >= _IN_A_ROW:
                     raise
 
-    def rests(self, path: Path) -> bool:
+    def rests(self, file: Hashable) -> bool:
         """Whether a file is to be left alone for now."""
-        return path in self._resting and self._resting[path][0] > self._clock()
+        return file in self._resting and self._resting[file][0] > self._clock()
 
     @property
     def resting(self) -> int:
         """How many files are left alone for now."""
-        return sum(self.rests(path) for path in self._resting)
+        return sum(map(self.rests, self._resting))
 
     def of_all(self, error: OSError, in_hand: int, *, at_most_s: float = _LONGEST_BACKOFF_S) -> None:
         """Everyone's trouble: nothing is claimed for a while, each time longer."""
@@ -88,4 +88,4 @@ class Trouble:
         """The whole inbox was gone through: forget files that rested and did not come again."""
         self.backoff_s = 0.0
         now = self._clock()
-        self._resting = {path: rest for path, rest in self._resting.items() if rest[0] + rest[1] > now}
+        self._resting = {file: rest for file, rest in self._resting.items() if rest[0] + rest[1] > now}

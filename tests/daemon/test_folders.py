@@ -5,16 +5,18 @@ from pathlib import Path
 import pytest
 
 from daemon import folders
-from daemon.folders import AwayError, Folders, file_system, is_network, not_mounted
+from daemon.folders import AwayError, Folders, declared_mount_points, file_system, is_local, mounted
+from inspection.errors import SolderwatchError
 
 
 def test_the_file_system_is_told_by_its_mount(tmp_path: Path) -> None:
     """The type comes from the innermost mount that holds the path."""
     assert file_system(Path("/proc/self")) == "proc"
     assert file_system(tmp_path) not in {"proc", "unknown"}
-    assert is_network("nfs4")
-    assert is_network("cifs")
-    assert not is_network("ext4")
+    assert is_local("ext4")
+    assert not is_local("nfs4")
+    assert not is_local("cifs")
+    assert not is_local("a type of next year")
 
 
 def test_leases_are_trusted_by_file_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -53,16 +55,52 @@ def test_an_unmounted_share_is_away_not_empty(tmp_path: Path, monkeypatch: pytes
 
 
 def test_fstab_says_what_ought_to_be_mounted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A share that is not mounted yet at the first start is away as well."""
+    """A share that is not mounted yet at the first start is away as well, and nothing is made below its mount point."""
     fstab = tmp_path / "fstab"
-    fstab.write_text(
-        f"# shares\nserver:/x {tmp_path}/mnt nfs4 defaults 0 0\nserver:/y {tmp_path}/other nfs4 noauto 0 0\n"
-    )
+    lines = ("server:/x {}/mnt/ nfs4 defaults 0 0", "server:/y {}/other nfs4 noauto 0 0", "#s:/z {}/third nfs4 rw 0 0")
+    fstab.write_text("# shares\n" + "".join(f"{line.format(tmp_path)}\n" for line in lines))
     monkeypatch.setattr(folders, "_FSTAB", fstab)
-    assert not_mounted(tmp_path / "mnt" / "inbox") == f"{tmp_path}/mnt"
-    assert not_mounted(tmp_path / "other" / "inbox") is None
-    with pytest.raises(AwayError):
-        Folders({"inbox": tmp_path / "mnt"}).look()
+    assert declared_mount_points(tmp_path / "mnt" / "inbox") == {f"{tmp_path}/mnt"}
+    assert declared_mount_points(tmp_path / "other" / "inbox") == set()
+    assert declared_mount_points(tmp_path / "third" / "inbox") == set()
+    (tmp_path / "mnt").mkdir()
+    share = Folders({"inbox": tmp_path / "mnt" / "inbox"})
+    with pytest.raises(SolderwatchError, match=r"paths\.inbox: .*mnt is not mounted: mount it"):
+        share.make()
+    assert list((tmp_path / "mnt").iterdir()) == []
+
+
+def test_a_folder_mounted_onto_itself_is_no_share(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What systemd does for ReadWritePaths= is not taken for the share that ought to be mounted there."""
+    table = tmp_path / "mountinfo"
+    lines = [
+        "1 0 8:1 / / rw - ext4 /dev/x rw",
+        "2 1 8:1 /mnt/axi /mnt/axi rw - ext4 /dev/x rw",
+        "3 1 0:50 / /mnt/real rw - nfs4 server:/x rw",
+        "4 3 0:50 / /mnt/real rw - nfs4 server:/x rw",
+        "5 1 8:1 /srv/pictures /mnt/bound rw - ext4 /dev/x rw",
+        "6 1 0:51 / /mnt/line\u2028break rw - tmpfs t rw",
+    ]
+    table.write_text("\n".join(lines))
+    monkeypatch.setattr(folders, "_MOUNTS", table)
+    kinds = {"/": "ext4", "/mnt/real": "nfs4", "/mnt/bound": "ext4", "/mnt/line\u2028break": "tmpfs"}
+    assert mounted() == kinds
+    table.write_text("")
+    assert file_system(tmp_path) == "unknown"
+
+
+def test_a_new_configuration_does_not_forget_what_was_mounted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a reload while a share is away it is still away, and its folder is not made below the mount point."""
+    table = tmp_path / "mountinfo"
+    monkeypatch.setattr(folders, "_MOUNTS", table)
+    (tmp_path / "mnt" / "inbox").mkdir(parents=True)
+    table.write_text(f"1 0 8:1 / / rw - ext4 /dev/x rw\n2 1 0:2 / {tmp_path}/mnt rw - nfs4 server:/x rw\n")
+    before = Folders({"inbox": tmp_path / "mnt" / "inbox"})
+    before.look()
+    table.write_text("1 0 8:1 / / rw - ext4 /dev/x rw\n")
+    after = Folders({"inbox": tmp_path / "mnt" / "inbox", "io": tmp_path / "mnt" / "io"}, before=before)
+    with pytest.raises(SolderwatchError, match="not mounted"):
+        after.make()
 
 
 def test_a_way_beneath_follows_no_link_and_stays_with_its_folder(tmp_path: Path) -> None:

@@ -17,9 +17,9 @@ import torch
 
 from daemon import durable
 from daemon.current_model import CurrentModel
+from daemon.folders import Folders
 from daemon.line import Line, Tally
 from daemon.logs import open_log
-from daemon.service import make_folders
 from inspection.errors import DeviceError, SolderwatchError
 from settings import load
 
@@ -29,7 +29,8 @@ class Bench:
 
     def __init__(self, folder: Path) -> None:
         settings = load(folder / "config.yaml")
-        make_folders(settings)
+        folders = Folders(settings.paths.line, settings.inbox.admission)
+        folders.make()
         self.stream = io.StringIO()
         self.tally = Tally()
         self.beats: list[str] = []
@@ -37,6 +38,7 @@ class Bench:
         self.model = CurrentModel(settings.paths.models, settings.cam, torch.device("cpu"), log)
         self.line = Line(
             settings,
+            folders,
             self.model,
             log,
             stop=threading.Event(),
@@ -86,7 +88,7 @@ def test_a_full_disk_is_waited_for(bench: Bench, monkeypatch: pytest.MonkeyPatch
 def test_a_file_that_cannot_be_moved_does_not_stop_the_others(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """One file that is not ours to move stays where it is and is told; the others are judged."""
     monkeypatch.setattr(Path, "rename", _failing(Path.rename, errno.EACCES, -1, "/1.png"))
-    with pytest.raises(SolderwatchError, match="1 images"):
+    with pytest.raises(SolderwatchError, match="1 files"):
         bench.line.run(once=True)
     assert sorted(event["file"] for event in bench.events("decision")) == ["0.png", "2.png"]
     (trouble,) = bench.events("trouble")

@@ -115,3 +115,29 @@ def test_a_half_line_of_a_crash_does_not_spoil_the_next(tmp_path: Path) -> None:
     path.write_text('{"event": "cut o')
     open_log(_settings(path), io.StringIO()).info("next")
     assert json.loads(path.read_text().splitlines()[1])["event"] == "next"
+
+
+def test_without_standard_output_the_file_has_its_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A daemon that was started with standard output closed logs to the file."""
+    path = tmp_path / "log.jsonl"
+    monkeypatch.setattr("sys.stdout", None)
+    open_log(_settings(path, "auto")).info("one")
+    assert len(path.read_text().splitlines()) == 1
+
+
+def test_a_reader_that_reads_no_more_is_not_waited_for(tmp_path: Path) -> None:
+    """A pipe that is full costs a second once; lines are dropped, and come whole again when it is read again."""
+    path = tmp_path / "log.jsonl"
+    reader, writer = os.pipe()
+    with os.fdopen(writer, "w") as stream:
+        log = open_log(_settings(path), stream)
+        for number in range(1000):
+            log.info("line", number=number, padding="x" * 200)
+        assert len(path.read_text().splitlines()) == 1000
+        read = os.read(reader, 2**20)
+        log.info("last")
+    with os.fdopen(reader, "rb") as rest:
+        read += rest.read()
+    whole = [line for line in read.splitlines() if line.endswith(b"}")]
+    assert json.loads(whole[-1])["event"] == "last"
+    assert [json.loads(line)["number"] for line in whole[:-1]] == list(range(len(whole) - 1))

@@ -7,7 +7,7 @@ import pytest
 from harness import Ledger, Nursery
 
 from daemon.__main__ import main
-from daemon.service import make_folders
+from daemon.folders import Folders
 from settings import load
 
 
@@ -16,7 +16,7 @@ def quarantine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Two quarantined files, each with what says why, and a file that the daemon did not put there."""
     (tmp_path / "config.yaml").touch()
     monkeypatch.chdir(tmp_path)
-    make_folders(load(tmp_path / "config.yaml"))
+    Folders(load(tmp_path / "config.yaml").paths.line).make()
     folder = tmp_path / "data" / "quarantine"
     for name in ("a.png", "lot7/b.png"):
         (folder / name).parent.mkdir(exist_ok=True)
