@@ -10,6 +10,7 @@ import json
 import os
 import platform
 import shutil
+import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -35,7 +36,7 @@ from inspection.verdict import Label, judge
 
 FORMAT_VERSION = 1
 _CARD, _WEIGHTS, _GOLDEN = "model.json", "weights.safetensors", "golden"
-_MAX_CARD_BYTES = 10_000_000
+_MAX_CARD_BYTES, _MAX_WEIGHTS_BYTES, _MAX_GOLDEN_BYTES = 10_000_000, 1_000_000_000, 50_000_000
 _GOLDEN_MAX_PIXELS = 100_000_000
 # Logits of one model on one image differ by about 1e-4 between processors and library versions; a wrong
 # preprocessing or a damaged weight moves them by far more than this.
@@ -197,13 +198,13 @@ def load(folder: Path, device: torch.device) -> Model:
     if not folder.exists():
         raise NoModelError(f"{folder}: no model there; train one with solderwatch-train")
     card = read_card(folder)
-    weights = _read(folder / _WEIGHTS)
+    weights = _read(folder / _WEIGHTS, _MAX_WEIGHTS_BYTES)
     if _sha256(weights) != card.weights_sha256:
         raise ModelError(f"{folder / _WEIGHTS}: damaged: its hash is not the one in {_CARD}; copy the folder anew")
     network = SupervisedAutoencoder(card.architecture, card.dropout)
     try:
         network.load_state_dict(safetensors.torch.load(weights))
-    except (SafetensorError, RuntimeError) as error:
+    except (SafetensorError, RuntimeError, KeyError) as error:
         reason = " ".join(str(error).split())[:200]
         raise ModelError(f"{folder / _WEIGHTS}: not the weights of a {card.architecture} network: {reason}") from None
     network = network.to(device).to(memory_format=torch.channels_last).eval().requires_grad_(requires_grad=False)
@@ -219,9 +220,7 @@ def read_card(folder: Path) -> ModelCard:
         ModelError: It is missing, damaged, foreign or newer than this program.
     """
     path = folder / _CARD
-    text = _read(path)
-    if len(text) > _MAX_CARD_BYTES:
-        raise ModelError(f"{path}: {len(text)} bytes are no model card")
+    text = _read(path, _MAX_CARD_BYTES)
     try:
         content = json.loads(text)
     except (ValueError, RecursionError):
@@ -256,7 +255,7 @@ def self_test(model: Model, folder: Path) -> None:
     """
     for sample in model.card.golden:
         path = folder / _GOLDEN / sample.file
-        data = _read(path)
+        data = _read(path, _MAX_GOLDEN_BYTES)
         if _sha256(data) != sample.sha256:
             raise ModelError(f"{path}: damaged: its hash is not the one in {_CARD}; copy the folder anew")
         try:
@@ -276,9 +275,17 @@ def self_test(model: Model, folder: Path) -> None:
             )
 
 
-def _read(path: Path) -> bytes:
+def _read(path: Path, max_bytes: int) -> bytes:
+    """The bytes of a file in a model folder, which may come from anywhere: nothing is waited for or endless."""
     try:
-        return path.read_bytes()
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "rb") as file:
+            found = os.fstat(descriptor)
+            if not stat.S_ISREG(found.st_mode):
+                raise ModelError(f"{path}: not a regular file")
+            if found.st_size > max_bytes:
+                raise ModelError(f"{path}: {found.st_size} bytes are more than such a file can have ({max_bytes})")
+            return file.read(found.st_size)
     except FileNotFoundError:
         raise ModelError(f"{path}: missing: the model folder is not whole; copy it anew") from None
     except OSError as error:

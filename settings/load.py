@@ -13,12 +13,23 @@ from pydantic import BaseModel, ValidationError
 from inspection.errors import ConfigError
 from settings.schema import Settings
 
+_MAX_BYTES = 1_000_000
+_LONGEST_SHOWN = 200
 _PLAIN = {"path_type": "should be a path", "model_type": "should be a section of 'key: value' lines"}
 """Our words where pydantic's speak of Python types."""
 
 
 class _StrictLoader(yaml.SafeLoader):
-    """Refuses a key that is written twice; plain YAML keeps the last one in silence."""
+    """Refuses a key that is written twice, of which plain YAML keeps the last one in silence, and aliases.
+
+    With aliases a few lines can be a billion values long.
+    """
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+            raise yaml.constructor.ConstructorError(None, None, "aliases (*) are not understood: write it out", mark)
+        return super().compose_node(parent, index)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: set[str] = set()
@@ -46,6 +57,8 @@ def load(path: Path) -> Settings:
         ConfigError: The file is missing, unreadable, no YAML, or says something wrong. One line per mistake.
     """
     try:
+        if path.stat().st_size > _MAX_BYTES:
+            raise ConfigError(f"{path}: larger than {_MAX_BYTES} bytes: not a configuration")
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file; name the configuration with --config PATH") from None
@@ -56,8 +69,8 @@ def load(path: Path) -> Settings:
     except yaml.MarkedYAMLError as error:
         line = f" line {error.problem_mark.line + 1}:" if error.problem_mark else ""
         raise ConfigError(f"{path}:{line} not valid YAML: {error.problem}") from None
-    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
-        raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    except Exception as error:  # noqa: BLE001 - PyYAML raises whatever a value with a wrong tag leads to
+        raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split()) or type(error).__name__}") from None
     if content is None:
         content = {}
     if not isinstance(content, dict):
@@ -78,8 +91,17 @@ def _problems(error: ValidationError) -> Iterator[str]:
             message = item["msg"].removeprefix("Value error, ")
         else:
             message = _PLAIN.get(item["type"], item["msg"][0].lower() + item["msg"][1:])
-        value = "" if isinstance(item["input"], dict | BaseModel) else f" {item['input']!r}:"
+        value = "" if isinstance(item["input"], dict | BaseModel) else f" {_shown(item['input'])}:"
         yield f"{key}:{value} {message}" if key else message
+
+
+def _shown(value: Any) -> str:
+    """A value as it can be shown in a line."""
+    try:
+        text = repr(value)
+    except ValueError:
+        return "a number of thousands of digits"
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."
 
 
 def _nearest(location: tuple[int | str, ...]) -> str:
