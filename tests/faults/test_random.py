@@ -84,7 +84,7 @@ def test_random_deaths_under_load(ledger: Ledger, nursery: Nursery, image: Image
     for _ in range(deaths):
         daemon = nursery.start(ledger.folder)
         writer.allowed.release(-(-count // deaths))
-        time.sleep(rng.uniform(0.0, 0.5))
+        time.sleep(rng.uniform(0.0, 0.4))
         if rng.random() < 0.7:
             daemon.kill()
         else:

@@ -171,7 +171,7 @@ def test_anything_in_any_order(ledger: Ledger, nursery: Nursery, image: Images, 
     run_state_machine_as_test(
         Here,
         settings=settings(
-            max_examples=60 if long else 5,
+            max_examples=40 if long else 5,
             stateful_step_count=40 if long else 30,
             derandomize=True,
             deadline=None,
