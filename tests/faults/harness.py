@@ -634,11 +634,11 @@ class Ledger:
             assert left == [], f"left over: {left}"
         assert [path for path in (self.data / "work").iterdir() if path.is_dir()] == []
         for label in ("io", "nio", "quarantine"):
-            names = {path for path in _files(self.data / label) if not path.name.endswith((".json", ".cam.png"))}
-            for path in _files(self.data / label):
-                image = path.with_name(path.name.removesuffix(".json").removesuffix(".error").removesuffix(".cam.png"))
-                assert path in names or image in names, f"left over: {path}"
-            assert not [path for path in names if path.suffix == ".part"], f"half done: {names}"
+            files = set(_files(self.data / label))
+            images = {path for path in files if files & {Path(f"{path}.json"), Path(f"{path}.error.json")}}
+            sidecars = {Path(f"{image}{end}") for image in images for end in (".json", ".cam.png", ".error.json")}
+            assert files <= images | sidecars, f"left over: {files - images - sidecars}"
+            assert not [path for path in images if path.suffix == ".part"], f"half done: {images}"
 
     def _check_logs(self, logs: Sequence[Path], places: dict[str, list[Path]]) -> None:
         """Each image that was filed has log lines, and all of them tell the same decision."""

@@ -65,9 +65,11 @@ def test_files_that_came_while_it_was_stopped(
                 (inbox / "spare.txt").rename(inbox / "other.txt")
             daemon.send(signal.SIGCONT)
             wait_until(lambda: not list(inbox.glob("*.png")), 280, every_s=0.2)
+            wait_until(lambda: not any(map(Path.is_dir, (ledger.data / "work").iterdir())))
             assert daemon.stop() == 0
         finally:
             daemon.kill()
+        (inbox / "other.txt").unlink()
         counts = ledger.check_filed()
         assert (counts["io"] + counts["nio"], counts["quarantine"]) == (images, count - images)
         assert not daemon.events("trouble", "no_events", "away")
@@ -82,7 +84,7 @@ def test_without_inotify(nursery: Nursery, ledger: Ledger, mounts: Mounts, image
     for number in range(5):
         ledger.drop(f"{number}.png", image(number))
     started = time.monotonic()
-    daemon.wait_for("decision", 5)
+    daemon.wait_for("decision", 5, seconds=15)
     assert time.monotonic() - started < SCAN_S + SLACK_S
     (event,) = daemon.wait_for("no_events")
     assert "inotify" in event["error"]
