@@ -229,7 +229,7 @@ class Filing:
         """
         try:
             with self._held(claim) as held:
-                leases = self._folders.leases("work" if held == claim.image else "inbox")
+                leases = self._folders.knows_writers("work" if held == claim.image else "inbox")
                 data = _read(held, max_bytes, leases=leases)
                 if held != claim.image:
                     self._copy(claim, held, data)

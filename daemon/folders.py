@@ -81,6 +81,10 @@ class Folders:
             return is_local(self._kinds[name])
         return self._admission == "lease"
 
+    def knows_writers(self, name: str) -> bool:
+        """Whether a writer that still holds a file can be told there, however files are admitted."""
+        return self._admission == "lease" or is_local(self._kinds[name])
+
     def look(self, *names: str) -> None:
         """See that folders are there; one that was replaced or mounted again is taken as it is now.
 

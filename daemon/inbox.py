@@ -5,11 +5,13 @@ The scan is the truth; events only wake it. They may be lost (a full queue, a ne
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import stat
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,14 +30,15 @@ from watchdog.observers.api import BaseObserver
 
 from daemon.durable import has_writer
 from daemon.folders import Folders
+from inspection.ending import looks_whole
 from inspection.files import readable
 from settings.schema import InboxSettings
 
 # Its complaints about its own threads are no log lines of ours; `Watch.ensure` looks after them.
 logging.getLogger("watchdog").setLevel(logging.CRITICAL)
+warnings.filterwarnings("ignore", module=r"watchdog\.")
 
 _UNFINISHED = (".part", ".tmp")
-_TAIL = 512
 _WAKING = [FileCreatedEvent, FileMovedEvent, FileClosedEvent, DirCreatedEvent, DirMovedEvent]
 
 Signature = tuple[int, int, int, int, int]
@@ -206,8 +209,8 @@ def _note(unreadable: set[str], path: str, error: OSError) -> None:
 def may_be_unfinished(path: Path, size: int) -> bool | None:
     """Whether anybody holds the file for writing; None where that cannot be told.
 
-    It cannot be told of another's file, where there is no such call, and of a file that is empty or ends in zeros: its
-    writer may have made room first, closed it, and be about to open it again.
+    It cannot be told of another's file, nor where there is no such call. And a writer may have closed the file only to
+    open it again: of one that does not look whole yet it cannot be told either.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -217,11 +220,11 @@ def may_be_unfinished(path: Path, size: int) -> bool | None:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             return None
         written = has_writer(descriptor)
-        ends_in_zeros = not any(os.pread(descriptor, _TAIL, max(0, size - _TAIL)))
+        whole = looks_whole(lambda offset, length: os.pread(descriptor, length, offset), size)
     except OSError:
         return None
     else:
-        return None if ends_in_zeros and not written else written
+        return written if whole or written else None
     finally:
         os.close(descriptor)
 
@@ -254,8 +257,8 @@ class Watch:
         if self._failed and self._failed[0] == identity:
             return self._failed[1]
         self.stop()
-        observer = Observer()
         try:
+            observer = Observer()
             observer.schedule(self._handler, str(self._root), recursive=True, event_filter=_WAKING)
             observer.start()
         except OSError as error:
@@ -282,8 +285,10 @@ class Watch:
     def stop(self) -> None:
         """End the watching threads."""
         if self._observer:
-            self._observer.stop()
-            self._observer.join(timeout=5)
+            # watchdog stumbles over folders that were replaced again and again; it is on its way out.
+            with contextlib.suppress(Exception):
+                self._observer.stop()
+                self._observer.join(timeout=5)
         self._observer = self._armed = None
 
 

@@ -142,21 +142,24 @@ class Service:
         self._log.info("reloaded", config=str(self._config))
 
     def _catch_signals(self) -> None:
-        def end(*_: object) -> None:
-            self._ended = True
-            self._stop.set()
-            self._wake.set()
-
-        def reload(*_: object) -> None:
-            self._reload.set()
-            self._stop.set()
-            self._wake.set()
-
-        signal.signal(signal.SIGTERM, end)
-        signal.signal(signal.SIGINT, end)
-        signal.signal(signal.SIGHUP, reload)
+        """Let a thread obey signals: a handler would interrupt the main thread in the locks that it has to take."""
+        reader, writer = os.pipe2(os.O_CLOEXEC)
+        os.set_blocking(writer, False)
+        signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, lambda *_: None)
         # With SIGIO the kernel asks for a lease back; unhandled it would end the process.
         signal.signal(signal.SIGIO, signal.SIG_IGN)
+        threading.Thread(target=self._obey, args=(reader,), name="signals", daemon=True).start()
+
+    def _obey(self, reader: int) -> None:
+        while numbers := os.read(reader, 4096):
+            if signal.SIGTERM in numbers or signal.SIGINT in numbers:
+                self._ended = True
+            if signal.SIGHUP in numbers:
+                self._reload.set()
+            self._stop.set()
+            self._wake.set()
 
     def _beat(self, state: str, sees: bool) -> None:
         """The line is alive: tell systemd and whoever asks for the status.
@@ -257,6 +260,7 @@ def _only_daemon(work: Path) -> Iterator[_Lock]:
             raise
         finally:
             if not lock.died:
-                os.pwrite(descriptor, _STOPPED, 0)
+                with suppress(OSError):  # then the next start is only more careful than it had to be
+                    os.pwrite(descriptor, _STOPPED, 0)
     finally:
         os.close(descriptor)

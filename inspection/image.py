@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from inspection.ending import END_MARK
 from inspection.errors import ImageError
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ MIN_SIDE = 8
 Image.MAX_IMAGE_PIXELS = None
 
 _FORMATS = ("PNG", "TIFF", "BMP", "JPEG")
-_END_MARK = {"PNG": b"IEND\xaeB`\x82", "JPEG": b"\xff\xd9"}
 _TAIL = 4096
 _TIFF_BITS, _TIFF_PHOTOMETRIC, _TIFF_STRIPS, _TIFF_ROWS_PER_STRIP = 258, 262, 273, 278
 # SMinSampleValue and SMaxSampleValue declare a range; the older 280 and 281 only tell what occurs in this image.
@@ -85,7 +85,7 @@ def _decode_with_pillow(data: bytes, max_pixels: int) -> GreyImage:
     kind = {"MPO": "JPEG"}.get(str(image.format), str(image.format))
     _check_size(image.width, image.height, max_pixels)
     # A decoder may be content when all pixels are there and the rest is not; a writer may not be done then.
-    if kind in _END_MARK and _END_MARK[kind] not in data[-_TAIL:]:
+    if kind in END_MARK and END_MARK[kind] not in data[-_TAIL:]:
         raise ImageError(f"cut short: the {kind} end mark is missing")
     if kind == "TIFF":
         _check_strips(image)

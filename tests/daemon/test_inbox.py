@@ -5,7 +5,9 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from daemon.folders import AwayError, Folders
 from daemon.inbox import Candidate, Inbox, Watch
@@ -155,17 +157,22 @@ def test_a_missing_inbox_is_an_error_not_an_empty_one(tmp_path: Path) -> None:
     assert inbox.sees
 
 
-def test_a_file_that_ends_in_zeros_waits_for_the_quiet_time(tmp_path: Path) -> None:
-    """A writer may make room, close the file and open it again to fill it: a closed file tells too little."""
-    (tmp_path / "a.bmp").write_bytes(b"BM" + bytes(2000))
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".bmp", ".tif"])
+def test_a_file_that_does_not_look_whole_waits_for_the_quiet_time(tmp_path: Path, suffix: str) -> None:
+    """A writer may close a file and open it again: a closed one is taken at once only if it has its end."""
+    path = tmp_path / f"a{suffix}"
+    rng = np.random.default_rng(0)
+    Image.fromarray(rng.integers(1, 255, (40, 40), np.uint8)).save(path)
+    whole = path.read_bytes()
     inbox, clock = _inbox(tmp_path)
-    assert list(inbox.scan()) == []
-    (tmp_path / "a.bmp").write_bytes(b"BM" + bytes(range(250)) * 8)
-    assert _names(list(inbox.scan())) == ["a.bmp"]
-    (tmp_path / "a.bmp").write_bytes(b"BM" + bytes(2000))
-    assert list(inbox.scan()) == []
+    assert _names(list(inbox.scan())) == [path.name]
+    for length in (0, 3, 9, 20, len(whole) // 2, len(whole) - 1):
+        for room in (0, len(whole) - length) if length <= len(whole) // 2 else (0,):
+            path.write_bytes(whole[:length] + bytes(room))
+            assert list(inbox.scan()) == [], (length, room)
     clock.now += 3.0
-    assert _names(list(inbox.scan())) == ["a.bmp"]
+    (found,) = inbox.scan()
+    assert found.settled
 
 
 def _wakes(wake: threading.Event) -> bool:

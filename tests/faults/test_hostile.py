@@ -464,8 +464,9 @@ def test_modes_that_forbid(nursery: Nursery, ledger: Ledger, outside: Path, imag
     assert outside
     ledger.drop("closed.png", image(1))
     (ledger.data / "inbox" / "closed.png").chmod(0)
-    for name, mode in (("unreadable", 0), ("unlisted", 0o311), ("unwritable", 0o555), ("blind", 0o444)):
-        ledger.drop(f"{name}/image.png", image(len(name)))
+    modes = {"unreadable": 0, "unlisted": 0o311, "unwritable": 0o555, "blind": 0o444}
+    for number, (name, mode) in enumerate(modes.items(), start=2):
+        ledger.drop(f"{name}/image.png", image(number))
         (ledger.data / "inbox" / name).chmod(mode)
     daemon = nursery.start(ledger.folder, fault=Fault(settings=IMPATIENT, modes_bind=True))
     try:
