@@ -13,6 +13,8 @@ from daemon.folders import AwayError, Folders
 from daemon.inbox import Candidate, Inbox, Watch
 from settings.schema import InboxSettings
 
+_DATA = b"no known format, but long enough"
+
 
 class Clock:
     """Monotonic seconds that pass only when told."""
@@ -39,7 +41,7 @@ def test_finds_images_also_in_sub_folders(tmp_path: Path) -> None:
     """Images are found by suffix in any case, in sub-folders too, with their path inside the inbox."""
     (tmp_path / "lot7" / "board1").mkdir(parents=True)
     for name in ("a.png", "B.TIF", "lot7/c.jpeg", "lot7/board1/d.dcm"):
-        (tmp_path / name).write_bytes(b"x")
+        (tmp_path / name).write_bytes(_DATA)
     inbox, _ = _inbox(tmp_path)
     assert _names(list(inbox.scan())) == ["B.TIF", "a.png", "lot7/board1/d.dcm", "lot7/c.jpeg"]
 
@@ -47,13 +49,13 @@ def test_finds_images_also_in_sub_folders(tmp_path: Path) -> None:
 def test_leaves_everything_that_is_no_image_file(tmp_path: Path) -> None:
     """Links, FIFOs, folders with image names, dotfiles, unfinished names and other suffixes are not candidates."""
     (tmp_path / "folder.png").mkdir()
-    (tmp_path / "target.txt").write_bytes(b"x")
+    (tmp_path / "target.txt").write_bytes(_DATA)
     (tmp_path / "link.png").symlink_to(tmp_path / "target.txt")
     os.mkfifo(tmp_path / "fifo.png")
     for name in (".hidden.png", "a.png.part", "b.tmp", "notes.txt"):
-        (tmp_path / name).write_bytes(b"x")
+        (tmp_path / name).write_bytes(_DATA)
     (tmp_path / ".folder").mkdir()
-    (tmp_path / ".folder" / "c.png").write_bytes(b"x")
+    (tmp_path / ".folder" / "c.png").write_bytes(_DATA)
     inbox, clock = _inbox(tmp_path)
     list(inbox.scan())
     clock.now += 10
@@ -126,7 +128,7 @@ def test_a_done_marker_is_waited_for(tmp_path: Path) -> None:
 def test_a_deferred_file_gets_the_quiet_time_again(tmp_path: Path) -> None:
     """A file that did not decode is not taken again before nothing about it has changed for the quiet time."""
     path = tmp_path / "a.png"
-    path.write_bytes(b"1")
+    path.write_bytes(_DATA)
     inbox, clock = _inbox(tmp_path)
     (found,) = inbox.scan()
     assert not found.settled
@@ -141,7 +143,7 @@ def test_names_that_are_no_text_are_found(tmp_path: Path) -> None:
     """File names are bytes: one that is no UTF-8, or holds a line break, is as good as any."""
     for name in (b"\xff.png", b"a\nb.png"):
         with open(os.path.join(os.fsencode(tmp_path), name), "wb") as file:  # noqa: PTH118, PTH123 - bytes
-            file.write(b"x")
+            file.write(_DATA)
     inbox, _ = _inbox(tmp_path)
     assert len(list(inbox.scan())) == 2
 
@@ -208,7 +210,7 @@ def test_events_wake_the_line_also_from_a_replaced_folder(
     tmp_path: Path, root: Path, wake: threading.Event, watch: Watch
 ) -> None:
     """New files wake at once, and again after the inbox itself was deleted and made anew."""
-    (root / "a.png").write_bytes(b"x")
+    (root / "a.png").write_bytes(_DATA)
     assert _wakes(wake)
     (root / "a.png").unlink()
     root.rmdir()
@@ -216,7 +218,7 @@ def test_events_wake_the_line_also_from_a_replaced_folder(
     root.mkdir()
     assert watch.ensure() is None
     wake.clear()
-    (tmp_path / "b.png").write_bytes(b"x")
+    (tmp_path / "b.png").write_bytes(_DATA)
     (tmp_path / "b.png").rename(root / "b.png")
     assert _wakes(wake)
 
@@ -227,5 +229,5 @@ def test_a_renamed_inbox_is_noticed(tmp_path: Path, root: Path, wake: threading.
     root.mkdir()
     assert watch.ensure() is None
     wake.clear()
-    (root / "a.png").write_bytes(b"x")
+    (root / "a.png").write_bytes(_DATA)
     assert _wakes(wake)
