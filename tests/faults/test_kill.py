@@ -87,6 +87,19 @@ def test_killed_with_the_inbox_on_another_file_system(
     _kill_at_each(ledger, nursery, every=1 if long else 6, also=elsewhere, copies=True)
 
 
+def test_killed_with_work_on_another_file_system(
+    line: Path, elsewhere: Path, nursery: Nursery, image: Images, long: bool
+) -> None:
+    """The same where only work is elsewhere, such as on the PC's disk beside a share with all the other folders."""
+    (line / "config.yaml").write_text(f"{_QUICKLY}paths: {{work: {elsewhere}}}\n")
+    ledger = Ledger(line, elsewhere)
+    (ledger.data / "work").mkdir(parents=True)
+    ledger.drop("lot/one.png", image(1))
+    if long:
+        ledger.drop("rubbish.png", b"no picture at all")
+    _kill_at_each(ledger, nursery, every=1 if long else 6, also=elsewhere, copies=True)
+
+
 def test_killed_with_done_markers(ledger: Ledger, nursery: Nursery, image: Images, long: bool) -> None:
     """With the producer's done-markers, none is left behind and no image without one is taken."""
     (ledger.folder / "config.yaml").write_text(_QUICKLY.replace("{", "{done_marker: .done, "))
