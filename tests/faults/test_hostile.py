@@ -233,7 +233,7 @@ def test_a_link_in_an_output_folder_is_not_followed(
     daemon = nursery.start(ledger.folder, fault=Fault(settings=IMPATIENT))
     ledger.drop("neighbour.png", image(2))
     daemon.wait_for("decision")
-    time.sleep(1.5)
+    time.sleep(0.6)
     ledger.check()
     (ledger.data / label / sub).unlink()
     wait_until(lambda: emptied(ledger), 15)
@@ -277,7 +277,7 @@ def test_nothing_is_given_back_through_a_link(
     ledger.drop("neighbour.png", image(2))
     daemon = nursery.start(ledger.folder, fault=Fault(settings=IMPATIENT))
     daemon.wait_for("decision")
-    time.sleep(1)
+    time.sleep(0.5)
     (ledger.data / "inbox" / "lot7").unlink()
     wait_until(lambda: emptied(ledger), 15)
     assert daemon.stop() == 0
@@ -340,7 +340,7 @@ def test_files_that_change_their_nature_while_they_are_read(
     configure(ledger.folder, inbox={"quiet_s": 0.2, "scan_s": 0.05})
     daemon = nursery.start(ledger.folder, fault=Fault(settings=IMPATIENT))
     daemon.wait_for("watching")
-    swapping = Swapping(inbox, outside, image, time.monotonic() + (40 if long else 3))
+    swapping = Swapping(inbox, outside, image, time.monotonic() + (40 if long else 2))
     threads = [threading.Thread(target=swapping.files, args=(seed,)) for seed in range(2)]
     threads.append(threading.Thread(target=swapping.folders))
     for thread in threads:
@@ -464,8 +464,8 @@ def test_modes_that_forbid(nursery: Nursery, ledger: Ledger, outside: Path, imag
     assert outside
     ledger.drop("closed.png", image(1))
     (ledger.data / "inbox" / "closed.png").chmod(0)
-    modes = {"unreadable": 0, "unlisted": 0o311, "unwritable": 0o555, "blind": 0o444}
-    for number, (name, mode) in enumerate(modes.items(), start=2):
+    folders = {"unreadable": 0, "unlisted": 0o311, "unwritable": 0o555, "blind": 0o444}
+    for number, (name, mode) in enumerate(folders.items(), start=2):
         ledger.drop(f"{name}/image.png", image(number))
         (ledger.data / "inbox" / name).chmod(mode)
     daemon = nursery.start(ledger.folder, fault=Fault(settings=IMPATIENT, modes_bind=True))

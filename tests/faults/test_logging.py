@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import shutil
@@ -90,7 +91,7 @@ def test_a_full_log_disk(
     daemon = start(nursery, ledger, inside=mounts.process)
     drop(ledger, image, 0, 1)
     fill(log.with_name("filler"))
-    count = 400 if long else 20
+    count = 200 if long else 15
     drop(ledger, image, *range(2, count))
     assert not daemon.events("trouble")
     half_full = log.read_bytes()
@@ -181,7 +182,7 @@ def test_a_log_that_goes_while_it_runs(
 def test_rotated_all_the_time(nursery: Nursery, ledger: Ledger, image: Callable[[int], bytes], long: bool) -> None:
     """Rotated between any two lines: every decision is in one of the files, none is torn, none is missing."""
     daemon = start(nursery, ledger)
-    count = 600 if long else 40
+    count = 300 if long else 25
     for number in range(count):
         ledger.drop(f"{number}.png", image(number))
     log, rotated = log_of(ledger), ledger.folder / "rotated"
@@ -221,7 +222,7 @@ def test_a_half_line_of_a_crash(half: bytes, nursery: Nursery, ledger: Ledger, i
 
 def test_killed_amid_its_lines(nursery: Nursery, ledger: Ledger, image: Callable[[int], bytes], long: bool) -> None:
     """SIGKILL again and again: every image's decision is in the log, at least once and always with the same id."""
-    count = 200 if long else 16
+    count = 100 if long else 12
     for number in range(count):
         ledger.drop(f"{number}.png", image(number))
     rounds = 0
@@ -247,9 +248,10 @@ def test_a_standard_output_that_takes_nothing(
     pipe = ledger.folder / "pipe"
     os.mkfifo(pipe)
     reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    fcntl.fcntl(reader, fcntl.F_SETPIPE_SZ, 4096)
     path = {"closed": "", "/dev/full": "/dev/full"}.get(output, str(pipe))
     fault = Fault(output=path)
-    count = 120 if output.startswith("a reader") else 5  # more than fits into a pipe
+    count = 15 if output.startswith("a reader") else 5  # more than fits into a pipe
     for number in range(count):
         ledger.drop(f"{number}.png", image(number))
     daemon = nursery.start(ledger.folder, fault=fault)

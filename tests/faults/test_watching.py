@@ -15,14 +15,14 @@ import pytest
 from harness import IMPATIENT, Daemon, Fault, Ledger, Nursery, wait_until
 from lines import Mounts, configure, in_memory, new_line
 
-SCAN_S = 0.4
+SCAN_S = 0.2
 SLACK_S = 3.0
 """For a busy machine, and the judging itself."""
 
 
 def configured(line: Path, **sections: object) -> Path:
     """The line, with a scan interval that can be measured."""
-    return configure(line, inbox={"quiet_s": 0.3, "scan_s": SCAN_S}, **sections)
+    return configure(line, inbox={"quiet_s": 0.2, "scan_s": SCAN_S}, **sections)
 
 
 def judged(daemon: Daemon) -> set[str]:
@@ -48,9 +48,9 @@ def test_files_that_came_while_it_was_stopped(
 ) -> None:
     """More new files than events fit into the kernel's queue, made while the daemon is stopped (SIGSTOP): all filed."""
     queue = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text(encoding="ascii"))
-    count, images = (20_000, 2_000) if long else (400, 200)
+    count, images = (20_000, 2_000) if long else (250, 125)
     with in_memory(other_than=tmp_path) as memory:
-        ledger = Ledger(new_line(memory, trained, inbox={"quiet_s": 0.3, "scan_s": SCAN_S}))
+        ledger = Ledger(new_line(memory, trained, inbox={"quiet_s": 0.2, "scan_s": SCAN_S}))
         daemon = nursery.start(ledger.folder)
         try:
             daemon.wait_for("watching")
@@ -156,7 +156,7 @@ def test_the_old_inbox_comes_back(nursery: Nursery, ledger: Ledger, image: Calla
         inbox.rename(old)
         ledger.expect(f"{number}.png", image(number))
         drop(old, f"{number}.png", image(number))
-        time.sleep(0.3 * number)
+        time.sleep(0.15 * number)
         old.rename(inbox)
         started = time.monotonic()
         daemon.wait_for("decision", number + 1)
@@ -228,7 +228,7 @@ def test_a_share_that_goes_in_the_middle_of_a_backlog(
     behind.mkdir()
     mounts.bind(behind, share.place)
     ledger = Ledger(line, behind)
-    count = 400 if long else 60
+    count = 400 if long else 40
     for number in range(count):
         ledger.expect(f"{number}.png", image(number))
         drop(behind, f"{number}.png", image(number))

@@ -22,7 +22,7 @@ import pytest
 from harness import Daemon, Nursery, wait_until
 from lines import encode, in_memory, new_line
 
-QUIET_S = 0.6
+QUIET_S = 0.4
 SUFFIXES = (".png", ".jpg", ".tif", ".bmp")
 PIECES = 8
 OLD = 500_000_000
@@ -66,7 +66,7 @@ def lines(_nursery: Nursery, trained: Path, tmp_path_factory: pytest.TempPathFac
             ("quiet", root / "quiet" / "data" / "inbox", "quiet"),
             ("elsewhere", memory / "inbox", "lease"),
         ):
-            waits = {"quiet_s": QUIET_S, "scan_s": 0.2, "admission": admission}
+            waits = {"quiet_s": QUIET_S, "scan_s": 0.1, "admission": admission}
             folder = new_line(root / name, trained, paths={"inbox": str(inbox)}, inbox=waits)
             daemon = _nursery.start(folder)
             daemon.wait_for("watching")
@@ -290,7 +290,7 @@ def test_a_file_is_judged_only_when_its_writer_is_done(
     for name, line in lines.items():
         (line.inbox / writer.__name__).mkdir()
         for number in range(12 if long else 1):
-            step_s = rng.uniform(0.002, 0.06)
+            step_s = rng.uniform(0.002, 0.04)
             pace = Pace(step_s, 1.3 * QUIET_S if line.leases else step_s)
             for suffix in SUFFIXES:
                 data = encode(draw_disc(rng, void=number % 2 == 1), suffix)
@@ -316,7 +316,7 @@ def test_a_file_opened_while_it_is_claimed_is_judged_as_it_is_in_the_end(
     folder = f"claimed-{name}"
     (line.inbox / folder).mkdir()
     expected: dict[str, str] = {}
-    count = 600 if long else 40
+    count = 400 if long else 24
     lock = threading.Lock()
 
     def write(number: int, old: bytes, new: bytes) -> None:
