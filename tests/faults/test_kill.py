@@ -87,6 +87,7 @@ def test_killed_with_the_inbox_on_another_file_system(
     _kill_at_each(ledger, nursery, every=1 if long else 6, also=elsewhere, copies=True)
 
 
+@pytest.mark.timeout(900)
 def test_killed_with_work_on_another_file_system(
     line: Path, elsewhere: Path, nursery: Nursery, image: Images, long: bool
 ) -> None:
@@ -97,7 +98,7 @@ def test_killed_with_work_on_another_file_system(
     ledger.drop("lot/one.png", image(1))
     if long:
         ledger.drop("rubbish.png", b"no picture at all")
-    _kill_at_each(ledger, nursery, every=1 if long else 6, also=elsewhere, copies=True)
+    _kill_at_each(ledger, nursery, every=2 if long else 9, also=elsewhere, copies=True)
 
 
 def test_killed_with_done_markers(ledger: Ledger, nursery: Nursery, image: Images, long: bool) -> None:
