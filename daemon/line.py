@@ -107,6 +107,8 @@ class Line:
         self._no_events: str | None = "not armed yet"
         self._away: str | None = None
         self._unreadable: frozenset[str] = frozenset()
+        self._passed_over = 0
+        """Files that the last look at the inbox left where they are."""
         self._to_recover: bool | None = None
         self._trouble = Trouble(log)
         self._retention = Retention(self._folders, settings.disk, log)
@@ -165,7 +167,7 @@ class Line:
                 idle = self._guarded(self._look_around)
                 self._tell()
                 if once and idle:
-                    if left := self._trouble.resting + len(self._unreadable):
+                    if left := self._passed_over + len(self._unreadable):
                         raise SolderwatchError(f"{left} files could not be taken out of the inbox; the log says why")
                     return
                 self._pause()
@@ -198,6 +200,7 @@ class Line:
         self._retention.work(_RETENTION_S)
         if inspector is None:
             return False
+        self._passed_over = 0
         for batch in _batches(self.inbox.scan(), lambda: self._batch_size):
             check_room(self._folders, self._settings.disk)
             self._process(self._claim(batch))
@@ -219,11 +222,13 @@ class Line:
     def _claim(self, candidates: Sequence[Candidate]) -> list[Claim]:
         claims = []
         for candidate in candidates:
+            self._passed_over += 1
             if self._trouble.rests(candidate.identity):
                 continue
             claim = self._filing.begin(candidate)
             with self._trouble.of_one(candidate.identity, candidate.relative, ours=False):
                 taken = self._filing.take(claim)
+                self._passed_over -= 1
                 if taken:
                     self._in_hand[taken.folder] = taken
                     claims.append(taken)

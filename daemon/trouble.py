@@ -69,11 +69,6 @@ class Trouble:
         """Whether a file is to be left alone for now."""
         return file in self._resting and self._resting[file][0] > self._clock()
 
-    @property
-    def resting(self) -> int:
-        """How many files are left alone for now."""
-        return sum(map(self.rests, self._resting))
-
     def of_all(self, error: OSError, in_hand: int, *, at_most_s: float = _LONGEST_BACKOFF_S) -> None:
         """Everyone's trouble: nothing is claimed for a while, each time longer."""
         self.backoff_s = min(max(_FIRST_BACKOFF_S, 2 * self.backoff_s), at_most_s)
