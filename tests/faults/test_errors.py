@@ -73,6 +73,17 @@ def test_any_call_of_a_recovery_fails(ledger: Ledger, nursery: Nursery, image: I
     _fail_at_each(ledger, nursery, error, first, every=2 if long else 16)
 
 
+def test_once_leaves_nothing_behind_without_a_word(ledger: Ledger, nursery: Nursery, image: Images) -> None:
+    """A file that could not be taken for a while, which is over before the others are judged, is taken then."""
+    for number in range(12):
+        ledger.drop(f"{number}.png", image(number))
+    first_claim = Fault(at=1, only="png", error="EIO", settings=IMPATIENT)
+    code = nursery.once(ledger.folder, first_claim)
+    assert code == 0 or "could not be taken" in (ledger.folder / "stdout.jsonl.out").read_text()
+    if code == 0:
+        ledger.check_filed()
+
+
 @pytest.fixture
 def small_disk(line: Path) -> Iterator[Nursery]:
     """Daemons for which `data` is a small disk of its own, in a mount namespace that needs no root."""
