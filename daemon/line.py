@@ -351,6 +351,7 @@ class Line:
             "reason": verdict.reason,
             "nio_probability": verdict.probability,
             "threshold": verdict.threshold,
+            "novelty": verdict.novelty,
             "model": inspector.model.card.model_id,
             "device": str(inspector.model.device),
             "cam": {

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from inspection.cam import MapMaker
 from inspection.model import Model
-from inspection.network import nio_probability
 from inspection.verdict import Verdict, judge
 
 
@@ -46,11 +45,15 @@ class Inspector:
     def inspect(self, images: Sequence[NDArray[np.float32]]) -> list[Inspection]:
         """Judge grey images `[H, W]` in 0..1, of any sizes; one inspection each, in their order."""
         batch_N1SS = self.model.batch(images)
-        logits_N2, maps_Nhw, peaks_N = self._maps(batch_N1SS)
-        probabilities = nio_probability(logits_N2).tolist()
+        scores = self.model.scores(batch_N1SS)
+        _, maps_Nhw, peaks_N = self._maps(batch_N1SS)
         return [
-            Inspection(judge(probability, self.model.card.threshold), evidence, float(peak))
-            for probability, evidence, peak in zip(
-                probabilities, maps_Nhw.float().cpu().numpy(), peaks_N.tolist(), strict=True
+            Inspection(judge(probability, self.model.card.threshold, novelty), evidence, float(peak))
+            for probability, novelty, evidence, peak in zip(
+                self.model.probability(scores.logits).tolist(),
+                scores.novelty.tolist(),
+                maps_Nhw.float().cpu().numpy(),
+                peaks_N.tolist(),
+                strict=True,
             )
         ]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import platform
 import shutil
@@ -25,22 +26,24 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError
-from torch import Tensor
+from torch import Tensor, nn
 
 from inspection.errors import ImageError, ModelError, NoModelError
 from inspection.files import sync
 from inspection.image import decode
-from inspection.network import Architecture, SupervisedAutoencoder, nio_probability
+from inspection.network import DESCRIPTION, Architecture, SupervisedAutoencoder, nio_log_odds
+from inspection.novelty import Novelty, describe
 from inspection.preprocess import Preprocessing
 from inspection.verdict import Label, judge
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 _CARD, _WEIGHTS, _GOLDEN = "model.json", "weights.safetensors", "golden"
 _MAX_CARD_BYTES, _MAX_WEIGHTS_BYTES, _MAX_GOLDEN_BYTES = 10_000_000, 1_000_000_000, 50_000_000
 _GOLDEN_MAX_PIXELS = 100_000_000
 # Logits of one model on one image differ by about 1e-4 between processors and library versions; a wrong
 # preprocessing or a damaged weight moves them by far more than this.
 _LOGIT_TOLERANCE = 0.005
+_NOVELTY_TOLERANCE = 0.01
 
 
 class _Part(BaseModel):
@@ -48,12 +51,13 @@ class _Part(BaseModel):
 
 
 class GoldenSample(_Part):
-    """An image whose score is known: `logits` of io and nio."""
+    """An image whose scores are known: `logits` of io and nio, and `novelty`."""
 
     file: Annotated[str, Field(pattern=r"^[\w.-]+\.png$")]
     sha256: str
     label: Label
     logits: Annotated[list[float], Field(min_length=2, max_length=2)]
+    novelty: float
 
 
 class PreprocessingCard(_Part):
@@ -62,6 +66,52 @@ class PreprocessingCard(_Part):
     image_size: Annotated[int, Field(ge=32, le=1024, multiple_of=16)]
     mean: float
     std: Annotated[float, Field(gt=0)]
+
+
+class Proof(_Part):
+    """What nio images that neither weights nor threshold were chosen on tell: `nio` parts, of which `missed` were."""
+
+    nio: Annotated[int, Field(ge=0)]
+    missed: Annotated[int, Field(ge=0)]
+    images: Annotated[int, Field(ge=0)]
+    recall_bound: Annotated[float, Field(ge=0, le=1)]
+
+
+class Certificate(_Part):
+    """What is proven about a model's recall: a lower bound, one-sided, at `confidence`.
+
+    It holds for the weights, preprocessing, threshold and libraries that stand beside it in model.json, whose hash the
+    model's id is.
+
+    Attributes:
+        certified: Whether the bound reaches `required_recall`; otherwise the model is only indicative.
+        further_nio: How many more nio parts, none of them missed, would certify it; None: no number would.
+        proof: Over all test images.
+        by_part: The same per match of the configured pattern.
+    """
+
+    required_recall: Annotated[float, Field(gt=0, le=1)]
+    confidence: Annotated[float, Field(gt=0, lt=1)]
+    certified: bool
+    further_nio: Annotated[int, Field(ge=0)] | None
+    proof: Proof
+    by_part: dict[str, Proof]
+    data_fingerprint: str
+
+    @property
+    def standing(self) -> Literal["certified", "indicative"]:
+        """The word for it."""
+        return "certified" if self.certified else "indicative"
+
+    def __str__(self) -> str:
+        proof = self.proof
+        text = (
+            f"{self.standing}: {proof.missed} of {proof.nio} nio parts missed, which proves a recall of "
+            f"{proof.recall_bound:.2%} ({self.confidence:.0%} confidence); required {self.required_recall:.2%}"
+        )
+        if not self.certified and self.further_nio is not None:
+            text += f"; {self.further_nio} more nio parts, none missed, would prove it"
+        return text
 
 
 class ModelCard(_Part):
@@ -75,7 +125,9 @@ class ModelCard(_Part):
     dropout: Annotated[float, Field(ge=0, lt=1)]
     preprocessing: PreprocessingCard
     classes: tuple[Literal["io"], Literal["nio"]] = Field(default=("io", "nio"), strict=False)
+    temperature: Annotated[float, Field(gt=0)] = 1.0
     threshold: Annotated[float, Field(ge=0, le=1)]
+    certificate: Certificate | None = None
     training_data: dict[str, Any]
     metrics: dict[str, Any]
     versions: dict[str, str]
@@ -83,9 +135,23 @@ class ModelCard(_Part):
     golden: list[GoldenSample] = []
 
     def content_id(self) -> str:
-        """The hash of everything the model is; not of when it was made."""
+        """The hash of everything the model is, not of when it was made; and whether its recall is certified."""
         content = self.model_dump(mode="json", exclude={"model_id", "created"})
-        return _sha256(json.dumps(content, sort_keys=True, allow_nan=False).encode())[:12]
+        digest = _sha256(json.dumps(content, sort_keys=True, allow_nan=False).encode())[:12]
+        return f"{digest}-{self.certificate.standing if self.certificate else 'indicative'}"
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What a model says of a batch, on the CPU.
+
+    Attributes:
+        logits: Of io and nio `[N, 2]`.
+        novelty: `[N]`; unidentified above 1.
+    """
+
+    logits: Tensor
+    novelty: Tensor
 
 
 @dataclass(frozen=True)
@@ -94,6 +160,7 @@ class Model:
 
     card: ModelCard
     network: SupervisedAutoencoder
+    novelty: Novelty
     device: torch.device
 
     @property
@@ -105,12 +172,20 @@ class Model:
         """Grey images `[H, W]` in 0..1 -> normalised `[N, 1, S, S]` on the model's device."""
         return self.preprocessing(images).to(self.device, memory_format=torch.channels_last)
 
+    def probability(self, logits_N2: Tensor) -> Tensor:
+        """Calibrated probability of nio `[N]`, with both classes weighing alike."""
+        return torch.sigmoid(nio_log_odds(logits_N2) / self.card.temperature)
+
+    def stages(self, images_N1SS: Tensor) -> list[Tensor]:
+        """Normalised images -> the outputs `[N, C, h, w]` of all encoder blocks, on the model's device."""
+        return self.network.stages(images_N1SS.to(self.device, memory_format=torch.channels_last))
+
     @torch.inference_mode()
-    def logits(self, images_N1SS: Tensor) -> Tensor:
-        """Normalised images -> logits `[N, 2]` of io and nio, on the CPU."""
-        images_N1SS = images_N1SS.to(self.device, memory_format=torch.channels_last)
-        scores: Tensor = self.network.head(self.network.encoder(images_N1SS))
-        return scores.float().cpu()
+    def scores(self, images_N1SS: Tensor) -> Scores:
+        """Score normalised images."""
+        stages = self.stages(images_N1SS)
+        logits_N2 = self.network.head(stages[-1])
+        return Scores(logits_N2.float().cpu(), self.novelty(describe(stages)).float().cpu())
 
 
 def library_versions() -> dict[str, str]:
@@ -121,16 +196,14 @@ def library_versions() -> dict[str, str]:
 
 def save(
     models: Path,
-    network: SupervisedAutoencoder,
-    card: ModelCard,
+    model: Model,
     golden: Sequence[tuple[NDArray[np.float32], Label]],
 ) -> Path:
     """Write a model folder, whole or not at all.
 
     Args:
         models: The folder that holds the model folders.
-        network: The trained network, on any device.
-        card: What is known of it; ids, hashes and golden scores are filled in here.
+        model: The trained model, on any device; ids, hashes and golden scores are filled in here.
         golden: Grey images `[H, W]` in 0..1 with their labels; kept with 16 bits and scored as kept.
 
     Returns:
@@ -141,7 +214,7 @@ def save(
     shutil.rmtree(building, ignore_errors=True)
     (building / _GOLDEN).mkdir(parents=True)
     try:
-        card = _write(building, network, card, golden)
+        card = _write(building, model, golden)
         folder = models / f"{card.created.replace('-', '').replace(':', '')}-{card.model_id}"
         if not folder.exists():  # else: the same content in the same second
             building.rename(folder)
@@ -151,32 +224,40 @@ def save(
     return folder
 
 
-def _write(
-    folder: Path,
-    network: SupervisedAutoencoder,
-    card: ModelCard,
-    golden: Sequence[tuple[NDArray[np.float32], Label]],
-) -> ModelCard:
+def _write(folder: Path, model: Model, golden: Sequence[tuple[NDArray[np.float32], Label]]) -> ModelCard:
     """Fill a model folder, durably; returns the completed card."""
-    network = network.to("cpu").to(memory_format=torch.contiguous_format).eval()
-    weights = safetensors.torch.save(network.state_dict())
+    network = model.network.to("cpu").to(memory_format=torch.contiguous_format).eval()
+    scorer = Model(model.card, network, model.novelty.to("cpu"), torch.device("cpu"))
+    weights = safetensors.torch.save(_holder(scorer).state_dict())
     (folder / _WEIGHTS).write_bytes(weights)
     samples = []
-    scorer = Model(card, network, torch.device("cpu"))
     for index, (pixels, label) in enumerate(golden):
         name = f"{index:02d}_{label}.png"
         path = folder / _GOLDEN / name
         Image.fromarray(np.round(pixels * 65535).astype(np.uint16)).save(path)
         data = path.read_bytes()
-        logits = scorer.logits(scorer.batch([decode(data, max_pixels=_GOLDEN_MAX_PIXELS).pixels]))[0]
-        samples.append(GoldenSample(file=name, sha256=_sha256(data), label=label, logits=logits.tolist()))
-    card = card.model_copy(update={"weights_sha256": _sha256(weights), "golden": samples})
+        scores = scorer.scores(scorer.batch([decode(data, max_pixels=_GOLDEN_MAX_PIXELS).pixels]))
+        samples.append(
+            GoldenSample(
+                file=name,
+                sha256=_sha256(data),
+                label=label,
+                logits=scores.logits[0].tolist(),
+                novelty=float(scores.novelty[0]),
+            )
+        )
+    card = model.card.model_copy(update={"weights_sha256": _sha256(weights), "golden": samples})
     card = card.model_copy(update={"model_id": card.content_id()})
     text = json.dumps(card.model_dump(mode="json"), indent=2, allow_nan=False)
     (folder / _CARD).write_text(text + "\n", encoding="utf-8")
     for path in (*folder.rglob("*"), folder):
         sync(path)
     return card
+
+
+def _holder(model: Model) -> nn.ModuleDict:
+    """Everything of a model that goes into the weights file."""
+    return nn.ModuleDict({"network": model.network, "novelty": model.novelty})
 
 
 def now() -> str:
@@ -201,14 +282,14 @@ def load(folder: Path, device: torch.device) -> Model:
     weights = _read(folder / _WEIGHTS, _MAX_WEIGHTS_BYTES)
     if _sha256(weights) != card.weights_sha256:
         raise ModelError(f"{folder / _WEIGHTS}: damaged: its hash is not the one in {_CARD}; copy the folder anew")
-    network = SupervisedAutoencoder(card.architecture, card.dropout)
+    model = Model(card, SupervisedAutoencoder(card.architecture, card.dropout), Novelty(DESCRIPTION), device)
+    holder = _holder(model)
     try:
-        network.load_state_dict(safetensors.torch.load(weights))
+        holder.load_state_dict(safetensors.torch.load(weights))
     except (SafetensorError, RuntimeError, KeyError) as error:
         reason = " ".join(str(error).split())[:200]
         raise ModelError(f"{folder / _WEIGHTS}: not the weights of a {card.architecture} network: {reason}") from None
-    network = network.to(device).to(memory_format=torch.channels_last).eval().requires_grad_(requires_grad=False)
-    model = Model(card, network, device)
+    holder.to(device).to(memory_format=torch.channels_last).eval().requires_grad_(requires_grad=False)
     self_test(model, folder)
     return model
 
@@ -230,6 +311,8 @@ def read_card(folder: Path) -> ModelCard:
     found = content.get("format_version")
     if isinstance(found, int) and found > FORMAT_VERSION:
         raise ModelError(f"{path}: format {found} is newer than this program's {FORMAT_VERSION}: update Solderwatch")
+    if isinstance(found, int) and found < FORMAT_VERSION:
+        raise ModelError(f"{path}: format {found} is older than this program's {FORMAT_VERSION}: train anew")
     try:
         card = ModelCard.model_validate(content)
     except ValidationError as error:
@@ -262,16 +345,22 @@ def self_test(model: Model, folder: Path) -> None:
             image = decode(data, max_pixels=_GOLDEN_MAX_PIXELS)
         except ImageError as error:
             raise ModelError(f"{path}: {error}") from None
+        scores = model.scores(model.batch([image.pixels]))
+        found, novelty = scores.logits[0], float(scores.novelty[0])
         expected = torch.tensor(sample.logits)
-        found = model.logits(model.batch([image.pixels]))[0]
         close = torch.allclose(found, expected, rtol=1e-3, atol=_LOGIT_TOLERANCE)
-        threshold = model.card.threshold
-        probabilities = nio_probability(torch.stack([found, expected])).tolist()
-        verdicts = {judge(probability, threshold).label for probability in probabilities}
+        close = close and math.isclose(novelty, sample.novelty, rel_tol=_NOVELTY_TOLERANCE)
+        probabilities = model.probability(torch.stack([found, expected])).tolist()
+        novelties = (novelty, sample.novelty)
+        verdicts = {
+            judge(probability, model.card.threshold, one).label
+            for probability, one in zip(probabilities, novelties, strict=True)
+        }
         if not close or (len(verdicts) > 1 and not torch.allclose(found, expected, atol=1e-3)):
             raise ModelError(
-                f"{path}: self-test failed: logits {found.tolist()}, expected {expected.tolist()}; this machine or "
-                "its libraries compute differently: compare `versions` in model.json, or train here"
+                f"{path}: self-test failed: logits {found.tolist()}, expected {expected.tolist()}, novelty "
+                f"{novelty:.4g}, expected {sample.novelty:.4g}; this machine or its libraries compute differently: "
+                "compare `versions` in model.json, or train here"
             )
 
 

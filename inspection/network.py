@@ -9,13 +9,11 @@ from __future__ import annotations
 import itertools
 from typing import Literal
 
-import torch
 from torch import Tensor, nn
 
 Architecture = Literal["residual", "plain"]
 
-_PLAIN_WIDTHS = (16, 32, 64, 128)
-_RESIDUAL_WIDTHS = (24, 48, 96, 160)
+_WIDTHS = (16, 32, 64, 128)
 
 
 class SupervisedAutoencoder(nn.Module):
@@ -30,28 +28,26 @@ class SupervisedAutoencoder(nn.Module):
     def __init__(self, architecture: Architecture, dropout: float = 0.0) -> None:
         super().__init__()
         if architecture == "plain":
-            widths = _PLAIN_WIDTHS
-            blocks = [
-                PlainBlock(before, width, dropout) for before, width in zip((1, *widths[:-1]), widths, strict=True)
-            ]
-            self.encoder = nn.Sequential(*blocks)
-            self.head = Head(widths[-1], nn.AdaptiveAvgPool2d(1), 0.0)
+            widths = itertools.pairwise((1, *_WIDTHS))
+            self.encoder = nn.Sequential(*(PlainBlock(before, width, dropout) for before, width in widths))
+            self.head = Head(_WIDTHS[-1], nn.AdaptiveAvgPool2d(1), 0.0)
         else:
-            widths = _RESIDUAL_WIDTHS
-            self.encoder = nn.Sequential(
-                Stem(widths[0]),
-                *(
-                    ResidualBlock(before, width, stride)
-                    for before, width, stride in zip((widths[0], *widths[:-1]), widths, (1, 2, 2, 2), strict=True)
-                ),
-            )
-            self.head = Head(widths[-1], GeneralisedMeanPool(), dropout)
-        self.decoder = _decoder(widths)
+            blocks = (ResidualBlock(before, width) for before, width in itertools.pairwise(_WIDTHS))
+            self.encoder = nn.Sequential(Stem(_WIDTHS[0]), *blocks)
+            self.head = Head(_WIDTHS[-1], GeneralisedMeanPool(), dropout)
+        self.decoder = _decoder(_WIDTHS)
 
     def forward(self, images_N1SS: Tensor) -> tuple[Tensor, Tensor]:
         """Normalised images -> logits `[N, 2]` (io, nio) and reconstruction `[N, 1, S, S]` in 0..1."""
         features_NChw = self.encoder(images_N1SS)
         return self.head(features_NChw), self.decoder(features_NChw)
+
+    def stages(self, images_N1SS: Tensor) -> list[Tensor]:
+        """Normalised images -> the outputs `[N, C, h, w]` of all encoder blocks; the last are the features."""
+        outputs = [images_N1SS]
+        for block in self.encoder:
+            outputs.append(block(outputs[-1]))
+        return outputs[1:]
 
     def convolution_stages(self) -> list[str]:
         """Names of the modules whose outputs are the activations of each convolution stage, the first one first."""
@@ -104,25 +100,21 @@ class Stem(nn.Sequential):
 
 
 class ResidualBlock(nn.Module):
-    """Two normalised convolutions beside a shortcut; a stride of 2 halves the side, and only then may the width change.
+    """Two normalised convolutions beside a shortcut; halves the side.
 
     After He, Zhang, Ren and Sun, "Deep residual learning for image recognition", CVPR 2016.
     """
 
-    def __init__(self, before: int, width: int, stride: int) -> None:
+    def __init__(self, before: int, width: int) -> None:
         super().__init__()
         self.body = nn.Sequential(
-            nn.Conv2d(before, width, 3 if stride == 1 else 4, stride, padding=1, bias=False),
+            nn.Conv2d(before, width, 4, stride=2, padding=1, bias=False),
             nn.BatchNorm2d(width),
             nn.ReLU(),
             nn.Conv2d(width, width, 3, padding=1, bias=False),
             nn.BatchNorm2d(width),
         )
-        self.shortcut: nn.Module = nn.Identity()
-        if stride != 1:
-            self.shortcut = nn.Sequential(
-                nn.AvgPool2d(stride), nn.Conv2d(before, width, 1, bias=False), nn.BatchNorm2d(width)
-            )
+        self.shortcut = nn.Sequential(nn.AvgPool2d(2), nn.Conv2d(before, width, 1, bias=False), nn.BatchNorm2d(width))
         self.activation = nn.ReLU()
 
     def forward(self, x_NChw: Tensor) -> Tensor:
@@ -141,7 +133,7 @@ class GeneralisedMeanPool(nn.Module):
 
     def forward(self, x_NChw: Tensor) -> Tensor:
         """`[N, C, h, w]` of non-negative features -> `[N, C]`."""
-        powered: Tensor = x_NChw.clamp(min=1e-6).pow(self.order).mean(dim=(2, 3))
+        powered: Tensor = x_NChw.float().clamp(min=1e-6).pow(self.order).mean(dim=(2, 3))
         return powered.pow(1 / self.order)
 
 
@@ -154,6 +146,10 @@ def _decoder(widths: tuple[int, ...]) -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
-def nio_probability(logits_N2: Tensor) -> Tensor:
-    """Softmax probability of nio `[N]`, computed in double precision."""
-    return torch.softmax(logits_N2.double(), dim=1)[:, 1]
+DESCRIPTION = 2 * sum(_WIDTHS)
+"""How many numbers `novelty.describe` makes of the stages of either architecture."""
+
+
+def nio_log_odds(logits_N2: Tensor) -> Tensor:
+    """Log-odds of nio `[N]`, in double precision."""
+    return logits_N2[:, 1].double() - logits_N2[:, 0].double()

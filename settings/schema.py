@@ -194,12 +194,17 @@ class TrainingSettings(Section):
     test_share: Share = 0.2
     validation_share: Share = 0.2
     max_unreadable: Annotated[int, Field(ge=0)] = 10
+    folds: Literal["auto"] | Annotated[int, Field(ge=0, le=20)] = "auto"
     required_recall: Annotated[float, Field(gt=0, le=1)] = 0.99
+    false_call_budget: Annotated[float, Field(ge=0, lt=1)] = 0.005
+    unidentified_budget: Annotated[float, Field(gt=0, lt=1)] = 0.005
+    part_pattern: Regex | None = None
     augment_io: bool = True
     vertical_flip: Probability = 0.6
     batch_size: Annotated[int, Field(ge=2)] = 128
     workers: Annotated[int, Field(ge=0, le=64)] = 0
     epochs: Annotated[int, Field(ge=1)] = 60
+    draws: Annotated[int, Field(ge=1)] = 45_000
     patience: Annotated[int, Field(ge=1)] = 40
     optimizer: Literal["adamw", "adam"] = "adamw"
     learning_rate: Annotated[Rate, Field(gt=0, lt=1)] = 0.002

@@ -14,8 +14,9 @@ from harness import Ledger, Nursery, stamped
 from numpy.typing import NDArray
 from PIL import Image
 
-from inspection.model import ModelCard, PreprocessingCard, library_versions, now, save
-from inspection.network import SupervisedAutoencoder
+from inspection.model import Model, ModelCard, PreprocessingCard, library_versions, now, save
+from inspection.network import DESCRIPTION, SupervisedAutoencoder
+from inspection.novelty import Novelty
 from settings import load
 from training.refresh import refresh
 
@@ -109,7 +110,8 @@ def untrained_model(tmp_path: Path) -> Path:
     )
     rng = np.random.default_rng(0)
     golden = [(disc(rng, void=void).astype(np.float32) / 255, "nio" if void else "io") for void in (False, True)]
-    return save(tmp_path / "models", network, card, golden)  # type: ignore[arg-type]
+    model = Model(card, network, Novelty(DESCRIPTION), torch.device("cpu"))
+    return save(tmp_path / "models", model, golden)  # type: ignore[arg-type]
 
 
 @pytest.fixture(autouse=True)

@@ -1,52 +1,201 @@
-"""Which threshold keeps the required recall, and what the data can prove about it."""
+"""Which threshold keeps the required recall on new images, and what the test images prove about it."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
+import numpy as np
+from scipy.optimize import minimize_scalar
 from scipy.stats import beta
 
+from inspection.model import Certificate, Proof
 from inspection.verdict import rounded
 
 CONFIDENCE = 0.95
 _TOWARDS_IO = 0.9
-"""How far down the gap between nio and io the threshold lies, in log-odds; the rest is room for arithmetic."""
+"""How far down the gap to the image next below it the threshold lies, in log-odds; the rest is room for arithmetic."""
+_TAIL = 0.25
+"""Share of the nio images, the lowest ones, that the tail below all of them is fitted to."""
+_SMALLEST_TAIL = 3
 
 
 def choose_threshold(
-    nio_probabilities: Sequence[float], io_probabilities: Sequence[float], required_recall: float
+    nio_probabilities: Sequence[float],
+    io_probabilities: Sequence[float],
+    required_recall: float,
+    false_call_budget: float,
 ) -> float:
-    """The threshold that keeps the required recall on these nio images with the fewest false calls.
+    """The threshold that keeps the required recall on new images, and as much more as the false-call budget buys.
 
-    Every threshold between the lowest nio image that must be caught and the image next below it gives the same verdicts
-    here. A missed defect costs far more than a false call, so it is put near the lower end: a new nio image may score
-    lower than all of these and is still caught.
+    Two thresholds are found, and the lower one is taken, for a missed defect costs far more than a false call:
+
+    - for recall: the highest order statistic of the nio images that keeps it with a confidence of 95 %
+      (`recall_lower_bound`; after Tong, Feng and Li, "Neyman-Pearson classification algorithms and NP receiver
+      operating characteristics", Science Advances 2018). Where no order statistic can (99 % takes 299 images), the
+      quantile below all of them is extrapolated, by an exponential tail through the lowest quarter in log-odds (after
+      Weissman, "Estimation of parameters and large quantiles based on the k largest observations", JASA 1978).
+    - for the budget: the lowest one that judges at most that share of the io images nio.
 
     Args:
-        nio_probabilities: Of images that are nio, and that the model was not fitted to.
+        nio_probabilities: Of images that are nio, and that the scoring model was not fitted to.
         io_probabilities: The same of io images.
         required_recall: In 0..1.
+        false_call_budget: In 0..1.
 
     Returns:
         The threshold, rounded as verdicts round; an image is nio from it on.
     """
-    ranked = sorted(rounded(probability) for probability in nio_probabilities)
-    # The epsilon: 0.9 of 10 images is 9, though 0.9 * 10 may come out a little above it.
-    misses = len(ranked) - math.ceil(required_recall * len(ranked) - 1e-9)
-    lowest = ranked[misses]
-    below = [found for score in (*io_probabilities, *ranked) if (found := rounded(score)) < lowest]
+    nio = sorted(rounded(probability) for probability in nio_probabilities)
+    io = sorted((rounded(probability) for probability in io_probabilities), reverse=True)
+    threshold = _lowered(_to_be_caught(nio, required_recall), (*io, *nio))
+    allowed = math.floor(false_call_budget * len(io))
+    if allowed < len(io):
+        above = [score for score in (*io, *nio) if score > io[allowed]]
+        if above:
+            threshold = min(threshold, _lowered(min(above), io))
+    return threshold
+
+
+def _to_be_caught(nio: Sequence[float], required_recall: float) -> float:
+    """The lowest score that a nio image may have and must still be caught; `nio` in rising order."""
+    missed = _misses_allowed(len(nio), required_recall)
+    if missed is not None:
+        return nio[missed]
+    below = -tail_quantile([-_log_odds(score) for score in nio], 1 - required_recall)
+    return min(nio[0], rounded(_probability(below)))
+
+
+def tail_quantile(values: Sequence[float], share: float) -> float:
+    """The value that a share of new ones exceeds: an order statistic, or beyond them all an exponential tail.
+
+    After Weissman, "Estimation of parameters and large quantiles based on the k largest observations", JASA 1978.
+
+    Args:
+        values: At least one, in any order.
+        share: In 0..1.
+    """
+    falling = np.sort(np.asarray(values, float))[::-1]
+    allowed = math.floor(share * (len(falling) + 1))
+    if allowed >= 1:
+        return float(falling[allowed - 1])
+    depth = min(max(_SMALLEST_TAIL, math.ceil(_TAIL * len(falling))), len(falling) - 1)
+    if depth < 1 or share <= 0:
+        return float(falling[0])
+    mean_excess = float((falling[:depth] - falling[depth]).mean())
+    return max(float(falling[0]), float(falling[depth] + mean_excess * math.log(depth / (len(falling) * share))))
+
+
+def _misses_allowed(count: int, required_recall: float) -> int | None:
+    """How many of `count` nio images may be missed for the rest to prove the required recall; None: not even none."""
+    missed = -1
+    while missed + 1 < count and recall_lower_bound(count, missed + 1) >= required_recall:
+        missed += 1
+    return missed if missed >= 0 else None
+
+
+def _lowered(target: float, scores: Iterable[float]) -> float:
+    """A threshold that gives the verdicts that `target` gives on these scores, with room for new images."""
+    below = [score for score in scores if score < target]
     if not below:
-        return lowest
-    odds = _log_odds(lowest) + _TOWARDS_IO * (_log_odds(max(below)) - _log_odds(lowest))
-    threshold = rounded(1 / (1 + math.exp(-odds)))
+        return rounded(target)
+    odds = _log_odds(target) + _TOWARDS_IO * (_log_odds(max(below)) - _log_odds(target))
+    threshold = rounded(_probability(odds))
     # The rounding may reach one of the two where they are neighbours.
-    return min(lowest, threshold) if threshold > max(below) else lowest
+    return min(rounded(target), threshold) if threshold > max(below) else rounded(target)
 
 
-def _log_odds(probability: float) -> float:
-    clipped = min(max(probability, 1e-12), 1 - 1e-12)
-    return math.log(clipped / (1 - clipped))
+def temperature(log_odds: Sequence[float], is_nio: Sequence[bool]) -> float:
+    """What log-odds must be divided by for probabilities that mean what they say, with both classes weighing alike.
+
+    After Guo, Pleiss, Sun and Weinberger, "On calibration of modern neural networks", ICML 2017.
+
+    Args:
+        log_odds: Of nio; of images that the scoring model was not fitted to.
+        is_nio: Their labels.
+    """
+    signed = np.where(is_nio, log_odds, np.negative(log_odds))
+    weights = np.where(is_nio, 0.5 / max(sum(is_nio), 1), 0.5 / max(len(is_nio) - sum(is_nio), 1))
+
+    def loss(log_temperature: float) -> float:
+        return float((weights * np.logaddexp(0, -signed / math.exp(log_temperature))).sum())
+
+    # Well separated scores would have a temperature of nothing: nobody believes a probability of 1 - 1e-9.
+    return float(math.exp(minimize_scalar(loss, bounds=(0.0, math.log(100)), method="bounded").x))
+
+
+@dataclass(frozen=True)
+class Tested:
+    """A nio image that neither weights nor threshold were chosen on.
+
+    Attributes:
+        name: Its file's.
+        group: The part that it shows.
+        caught: Whether it was judged nio.
+    """
+
+    name: str
+    group: str
+    caught: bool
+
+
+def certify(
+    nio: Sequence[Tested], required_recall: float, fingerprint: str, part_pattern: str | None = None
+) -> Certificate:
+    """What the nio test images prove about the recall.
+
+    Several images of one part tell no more than one of them where the part is hard, so parts are counted, not images;
+    a part of which any image was missed is missed.
+
+    Args:
+        nio: The test images.
+        required_recall: In 0..1.
+        fingerprint: Of the data set that they are from.
+        part_pattern: A regex on file names; the proof is also given for each of its matches.
+    """
+    whole = _prove(nio)
+    kinds: dict[str, list[Tested]] = {}
+    for image in nio if part_pattern else ():
+        match = re.search(part_pattern or "", image.name)
+        kinds.setdefault(match.group(match.lastindex or 0) if match else "other", []).append(image)
+    return Certificate(
+        required_recall=required_recall,
+        confidence=CONFIDENCE,
+        certified=whole.recall_bound >= required_recall,
+        further_nio=_further(whole.nio, whole.missed, required_recall),
+        proof=whole,
+        by_part={kind: _prove(images) for kind, images in sorted(kinds.items())},
+        data_fingerprint=fingerprint,
+    )
+
+
+def _prove(nio: Sequence[Tested]) -> Proof:
+    groups = {image.group for image in nio}
+    missed = {image.group for image in nio if not image.caught}
+    return Proof(
+        nio=len(groups),
+        missed=len(missed),
+        images=len(nio),
+        recall_bound=recall_lower_bound(len(groups), len(missed)),
+    )
+
+
+def _further(count: int, missed: int, required_recall: float) -> int | None:
+    """How many more nio parts, none of them missed, would prove the required recall; None: no number would."""
+    if required_recall >= 1:
+        return None
+    low, high = count, max(count, 1)
+    while recall_lower_bound(high, missed) < required_recall:
+        low, high = high, 2 * high
+    while low < high:
+        middle = (low + high) // 2
+        if recall_lower_bound(middle, missed) >= required_recall:
+            high = middle
+        else:
+            low = middle + 1
+    return high - count
 
 
 def recall_lower_bound(count: int, missed: int) -> float:
@@ -57,3 +206,12 @@ def recall_lower_bound(count: int, missed: int) -> float:
     if count == missed:
         return 0.0
     return float(beta.ppf(1 - CONFIDENCE, count - missed, missed + 1))
+
+
+def _log_odds(probability: float) -> float:
+    clipped = min(max(probability, 1e-12), 1 - 1e-12)
+    return math.log(clipped / (1 - clipped))
+
+
+def _probability(log_odds: float) -> float:
+    return 1 / (1 + math.exp(-log_odds))

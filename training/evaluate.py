@@ -12,8 +12,7 @@ from sklearn.metrics import classification_report, confusion_matrix, log_loss, r
 from torch import Tensor
 
 from inspection.model import Model
-from inspection.network import nio_probability
-from inspection.verdict import LABELS, Label, judge
+from inspection.verdict import LABELS, Label, Verdict, judge
 from training.certify import recall_lower_bound
 
 _BATCH = 64
@@ -33,6 +32,7 @@ class Evaluation:
         precision: Share of those judged nio that are.
         f1: Harmonic mean of the two.
         false_call_rate: Share of the io images judged nio.
+        unidentified: Images by label that were judged nio only because they are unlike good ones.
         auc: Area under the receiver operating characteristic; None with one class only.
         confusion: `[[io as io, io as nio], [nio as io, nio as nio]]`.
         report: scikit-learn's classification report as text.
@@ -47,6 +47,7 @@ class Evaluation:
     precision: float
     f1: float
     false_call_rate: float
+    unidentified: dict[str, int]
     auc: float | None
     confusion: list[list[int]]
     report: str
@@ -56,26 +57,34 @@ class Evaluation:
         return asdict(self)
 
 
-def probabilities(model: Model, greys_N1SS: Tensor) -> list[float]:
-    """Nio probabilities of resized grey images in 0..1."""
-    normalised = map(model.preprocessing.normalise, torch.split(greys_N1SS, _BATCH))
-    found: list[float] = nio_probability(torch.cat([model.logits(images) for images in normalised])).tolist()
+def verdicts(model: Model, greys_N1SS: Tensor) -> list[Verdict]:
+    """Judge resized grey images in 0..1."""
+    found: list[Verdict] = []
+    for part in torch.split(greys_N1SS, _BATCH):
+        scores = model.scores(model.preprocessing.normalise(part))
+        found += [
+            judge(probability, model.card.threshold, novelty)
+            for probability, novelty in zip(
+                model.probability(scores.logits).tolist(), scores.novelty.tolist(), strict=True
+            )
+        ]
     return found
 
 
-def evaluate(labels: Sequence[Label], nio_probabilities: Sequence[float], threshold: float) -> Evaluation:
-    """Compare verdicts at the threshold with the labels."""
-    judged = [judge(probability, threshold).label for probability in nio_probabilities]
+def evaluate(labels: Sequence[Label], found: Sequence[Verdict]) -> Evaluation:
+    """Compare verdicts, at least one, with the labels."""
+    judged = [verdict.label for verdict in found]
     truth = np.array([label == "nio" for label in labels])
     # No number is judged nio, so it counts as the surest one.
-    scores = np.nan_to_num(nio_probabilities, nan=1.0)
+    scores = np.array([1.0 if verdict.probability is None else verdict.probability for verdict in found])
+    unidentified = [label for label, verdict in zip(labels, found, strict=True) if verdict.reason == "unidentified"]
     confusion = confusion_matrix(labels, judged, labels=list(LABELS))
     (io_io, io_nio), (nio_io, nio_nio) = confusion.tolist()
     recall = _share(nio_nio, nio_io + nio_nio)
     precision = _share(nio_nio, io_nio + nio_nio)
     return Evaluation(
         counts={"io": io_io + io_nio, "nio": nio_io + nio_nio},
-        threshold=threshold,
+        threshold=found[0].threshold,
         accuracy=_share(io_io + nio_nio, len(labels)),
         loss=float(log_loss(truth, np.clip(scores, 1e-9, 1 - 1e-9), labels=[False, True])),
         recall=recall,
@@ -83,6 +92,7 @@ def evaluate(labels: Sequence[Label], nio_probabilities: Sequence[float], thresh
         precision=precision,
         f1=_share(2 * precision * recall, precision + recall),
         false_call_rate=_share(io_nio, io_io + io_nio),
+        unidentified={label: unidentified.count(label) for label in LABELS},
         auc=float(roc_auc_score(truth, scores)) if truth.any() and not truth.all() else None,
         confusion=confusion.tolist(),
         report=classification_report(labels, judged, labels=list(LABELS), zero_division=0.0),
@@ -97,6 +107,7 @@ def table(evaluation: Evaluation) -> str:
         ("threshold", f"{found.threshold:.4g}"),
         ("recall on nio", f"{found.recall:.2%}  (proves at least {found.recall_bound:.2%}, one-sided 95 %)"),
         ("false-call rate", f"{found.false_call_rate:.2%}"),
+        ("unidentified", ", ".join(f"{count} {label}" for label, count in found.unidentified.items())),
         ("precision", f"{found.precision:.2%}"),
         ("F1", f"{found.f1:.4f}"),
         ("accuracy", f"{found.accuracy:.2%}"),

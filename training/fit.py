@@ -1,4 +1,4 @@
-"""The training loop: balanced batches in, the best weights by validation loss out."""
+"""The training loop: balanced batches in, a fitted network out."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _EVALUATION_BATCH = 64
 
 @dataclass
 class History:
-    """Per epoch: loss and accuracy in training and validation; and the best epoch, counted from 0."""
+    """Per epoch: loss and accuracy in training and, where there is one, validation; and the epoch kept, from 0."""
 
     train_loss: list[float] = field(default_factory=list)
     train_accuracy: list[float] = field(default_factory=list)
@@ -40,6 +40,19 @@ class History:
     def as_dict(self) -> dict[str, object]:
         """For JSON."""
         return asdict(self)
+
+    def add(self, train: _Tally, validation: _Tally | None) -> str:
+        """Note an epoch; returns it in words."""
+        self.train_loss.append(train.loss)
+        self.train_accuracy.append(train.accuracy)
+        if validation is None:
+            return f"loss {train.loss:.4f} acc {train.accuracy:.3f}"
+        self.validation_loss.append(validation.loss)
+        self.validation_accuracy.append(validation.accuracy)
+        return (
+            f"loss {train.loss:.4f} acc {train.accuracy:.3f} "
+            f"val loss {validation.loss:.4f} acc {validation.accuracy:.3f}"
+        )
 
 
 class BalancedImages(Dataset[tuple[Tensor, Tensor]]):
@@ -82,15 +95,29 @@ class BalancedImages(Dataset[tuple[Tensor, Tensor]]):
 def fit(
     network: SupervisedAutoencoder,
     train: BalancedImages,
-    validation: tuple[Tensor, Tensor],
+    validation: tuple[Tensor, Tensor] | None,
     preprocessing: Preprocessing,
     settings: TrainingSettings,
     device: torch.device,
+    title: str = "train",
 ) -> History:
-    """Train in place; the network ends in evaluation mode with its best weights.
+    """Train in place; the network ends in evaluation mode.
 
-    Stops early when the validation loss has not improved for `patience` epochs. Ctrl-C stops too and keeps the best
-    weights so far; before the first epoch is over it is raised.
+    With validation images the weights with the best validation loss are kept, and it stops early when that has not
+    improved for `patience` epochs; without, those of the last epoch are kept. Ctrl-C stops too and keeps the weights
+    so far; before the first epoch is over it is raised.
+
+    Args:
+        network: Trained on `device`, and left there.
+        train: What to fit to.
+        validation: Grey images `[N, 1, S, S]` and classes `[N]`.
+        preprocessing: What images go through.
+        settings: How to train.
+        device: Where.
+        title: Of the progress bar.
+
+    Raises:
+        SolderwatchError: The loss became infinite before the first epoch was over.
     """
     network.to(device).to(memory_format=torch.channels_last)
     batch_size = max(2, min(settings.batch_size, len(train) // _MIN_STEPS))
@@ -104,12 +131,13 @@ def fit(
         generator=torch.Generator().manual_seed(settings.seed),
         persistent_workers=settings.workers > 0,
     )
-    optimizer, schedule = _optimizer(network, settings, len(loader))
+    epochs = min(settings.epochs, math.ceil(settings.draws / len(train)))
+    optimizer, schedule = _optimizer(network, settings, epochs * len(loader))
     weights = train.class_weights().to(device)
     history, best_loss, best = History(), math.inf, network.state_dict()
-    progress = tqdm(total=settings.epochs * len(loader), desc="train", unit="step", mininterval=1)
+    progress = tqdm(total=epochs * len(loader), desc=title, unit="step", mininterval=1)
     try:
-        for epoch in range(settings.epochs):
+        for epoch in range(epochs):
             tally = _Tally()
             network.train()
             for greys, classes in loader:
@@ -123,17 +151,11 @@ def fit(
                 progress.update()
             if not math.isfinite(tally.loss):
                 break
-            history.train_loss.append(tally.loss)
-            history.train_accuracy.append(tally.accuracy)
-            checked = _validate(network, validation, preprocessing, weights, settings, device)
-            if checked.loss < best_loss:
-                history.best, best_loss, best = epoch, checked.loss, copy.deepcopy(network.state_dict())
-            history.validation_loss.append(checked.loss)
-            history.validation_accuracy.append(checked.accuracy)
-            progress.set_postfix_str(
-                f"epoch {epoch + 1}/{settings.epochs} loss {tally.loss:.4f} acc {tally.accuracy:.3f} "
-                f"val loss {checked.loss:.4f} acc {checked.accuracy:.3f}"
-            )
+            checked = _validate(network, validation, preprocessing, weights, settings, device) if validation else None
+            progress.set_postfix_str(f"epoch {epoch + 1}/{epochs} {history.add(tally, checked)}")
+            if checked is None or checked.loss < best_loss:
+                best_loss = checked.loss if checked else best_loss
+                history.best, best = epoch, copy.deepcopy(network.state_dict())
             if epoch - history.best >= settings.patience:
                 break
     except KeyboardInterrupt:
@@ -160,9 +182,16 @@ def _optimizer(
         return torch.optim.Adam(network.parameters(), settings.learning_rate), None
     optimizer = torch.optim.AdamW(network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, settings.learning_rate, total_steps=max(settings.epochs * steps, _MIN_SCHEDULE), pct_start=0.2
+        optimizer, settings.learning_rate, total_steps=max(steps, _MIN_SCHEDULE), pct_start=0.2
     )
     return optimizer, schedule
+
+
+def _has_bfloat16(device: torch.device) -> bool:
+    """Whether half precision has instructions of its own there; elsewhere it would be slower than single precision."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported())
+    return bool(torch.cpu.get_capabilities().get("avx512_bf16"))
 
 
 class _Tally:
@@ -183,9 +212,12 @@ class _Tally:
     ) -> Tensor:
         """The batch's loss: weighted cross entropy, plus the mean squared error of the reconstruction."""
         images = preprocessing.normalise(greys_N1SS).contiguous(memory_format=torch.channels_last)
-        logits, rebuilt = network(images)
-        loss: Tensor = functional.cross_entropy(logits, classes_N, class_weights)
-        loss = loss + settings.reconstruction_weight * functional.mse_loss(rebuilt, greys_N1SS)
+        with torch.autocast(
+            images.device.type, torch.bfloat16, enabled=network.training and _has_bfloat16(images.device)
+        ):
+            logits, rebuilt = network(images)
+        loss: Tensor = functional.cross_entropy(logits.float(), classes_N, class_weights)
+        loss = loss + settings.reconstruction_weight * functional.mse_loss(rebuilt.float(), greys_N1SS)
         self._count += len(classes_N)
         self._loss = self._loss + loss.detach().cpu() * len(classes_N)
         self._right = self._right + (logits.detach().argmax(1) == classes_N).sum().cpu()

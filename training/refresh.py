@@ -1,4 +1,4 @@
-"""The refresh, top to bottom: read, set aside, split, fit, choose the threshold, test, save, predict, report, promote.
+"""The refresh, top to bottom: read, set aside, split, fit, choose the limits, test, save, predict, report, promote.
 
 Each step says what it does as it begins.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +20,16 @@ from inspection.errors import DatasetError
 from inspection.files import readable
 from inspection.image import decode
 from inspection.inspector import Inspector
-from inspection.model import Model, ModelCard, PreprocessingCard, library_versions, load, now, save
-from inspection.network import SupervisedAutoencoder
+from inspection.model import Certificate, Model, ModelCard, PreprocessingCard, library_versions, load, now, save
+from inspection.network import DESCRIPTION, SupervisedAutoencoder
+from inspection.novelty import Novelty
 from inspection.verdict import LABELS, Label
-from settings.schema import Settings
-from training.certify import choose_threshold
+from settings.schema import Settings, TrainingSettings
+from training.certify import Tested, certify, choose_threshold, temperature
 from training.dataset import Dataset, LabelledImage, Part, read, split, stack
-from training.evaluate import Evaluation, evaluate, probabilities, table
+from training.evaluate import Evaluation, evaluate, table, verdicts
 from training.fit import BalancedImages, History, fit
+from training.folds import Scored, deal, fit_novelty, how_many, novelty_limit, score, together
 from training.predict import predict
 from training.promote import check_links, promote
 from training.report import Findings, write_report
@@ -64,24 +67,32 @@ def refresh(settings: Settings) -> Path:
     for part, images in parts.items():
         print(f"  {part:<11}" + "".join(f"{_count(images, label):>7} {label}" for label in LABELS))
 
-    _say("fit (Ctrl-C stops and keeps the best so far)")
-    model, history = _fit(parts, settings, device)
-    if history.interrupted:
-        print(f"  stopped by hand after {len(history.validation_loss)} epochs; kept those of epoch {history.best + 1}")
-    else:
-        print(f"  {len(history.validation_loss)} epochs; best validation loss in epoch {history.best + 1}")
+    model, history, scored = _fit(parts, settings, device)
 
-    _say(f"threshold: recall on nio at least {settings.training.required_recall:.1%} in validation")
-    model, validation = _with_threshold(model, parts["validation"], settings.training.required_recall)
-    print(f"  {model.card.threshold:.6g}")
+    recall = settings.training.required_recall
+    _say(f"limits: recall on nio at least {recall:.1%}, from {len(scored.images)} images not fitted to")
+    model = _with_limits(model, scored, settings.training)
+    print(f"  nio from a probability of {model.card.threshold:.6g} on; temperature {model.card.temperature:.3g}")
 
-    _say("test: images that neither weights nor threshold were chosen on")
-    test_probabilities, test = _evaluate(model, parts["test"])
+    _say("test: images that neither weights nor limits were chosen on")
+    tested = verdicts(model, stack(parts["test"])[0])
+    test = evaluate([image.label for image in parts["test"]], tested)
     print(table(test))
+    certificate = certify(
+        [
+            Tested(image.path.name, image.group, verdict.label == "nio")
+            for image, verdict in zip(parts["test"], tested, strict=True)
+            if image.label == "nio"
+        ],
+        settings.training.required_recall,
+        dataset.fingerprint(),
+        settings.training.part_pattern,
+    )
+    print(f"  {certificate}")
 
     _say("save")
-    card = _filled_card(model.card, dataset, parts, settings, validation, test)
-    folder = save(settings.paths.models, model.network, card, _golden(parts["test"], settings))
+    card = _filled_card(model.card, certificate, parts, settings, test)
+    folder = save(settings.paths.models, replace(model, card=card), _golden(parts["test"], settings))
     print(f"  {folder}")
 
     _say("predict the images set aside, and report")
@@ -94,7 +105,7 @@ def refresh(settings: Settings) -> Path:
         parts={str(part): images for part, images in parts.items()},
         history=history,
         test=test,
-        test_probabilities=test_probabilities,
+        test_verdicts=tested,
         predictions=predictions,
         required_recall=settings.training.required_recall,
         vertical_flip=settings.training.vertical_flip,
@@ -133,64 +144,93 @@ def _be_repeatable(seed: int) -> None:
     torch.manual_seed(seed)
 
 
-def _fit(parts: dict[Part, list[LabelledImage]], settings: Settings, device: torch.device) -> tuple[Model, History]:
-    """Train a network; the model's threshold is still open."""
+def _fit(
+    parts: dict[Part, list[LabelledImage]], settings: Settings, device: torch.device
+) -> tuple[Model, History, Scored]:
+    """Train a network, and score images that were not fitted to; the model's limits are still open.
+
+    With folds every image that is not for the test is scored by a network that has not seen its part, and the network
+    kept is fitted to all of them; without, the validation images are scored by the network kept.
+    """
+    fitted, kept_out = parts["train"] + parts["validation"], parts["validation"]
+    folds = how_many(settings.training, fitted)
+    scored = []
+    for number, (seen, left_out) in enumerate(deal(fitted, folds, settings.training.seed) if folds else (), 1):
+        _say(f"fit fold {number} of {folds}, to score what it leaves out")
+        model, _ = _trained(seen, None, fitted, settings, device)
+        scored.append(score(model, left_out))
+    _say("fit (Ctrl-C stops and keeps what is there)")
+    if folds:
+        model, history = _trained(fitted, None, fitted, settings, device)
+    else:
+        model, history = _trained(parts["train"], kept_out, fitted, settings, device)
+        scored = [score(model, kept_out)]
+    stopped = "stopped by hand after " if history.interrupted else ""
+    print(f"  {stopped}{len(history.train_loss)} epochs; kept the weights of epoch {history.best + 1}")
+    return model, history, together(scored)
+
+
+def _trained(
+    images: list[LabelledImage],
+    validation: list[LabelledImage] | None,
+    normalised_by: list[LabelledImage],
+    settings: Settings,
+    device: torch.device,
+) -> tuple[Model, History]:
+    """A model whose network and novelty are fitted to `images`."""
     options = settings.training
-    train_greys, train_classes = stack(parts["train"])
-    validation = stack(parts["validation"])
-    seen = torch.cat([train_greys, validation[0]])
-    std = seen.std(correction=0).item()
+    torch.manual_seed(options.seed)
+    greys, _ = stack(normalised_by)
+    std = greys.std(correction=0).item()
     if std < _SMALLEST_STD:
         raise DatasetError(f"{settings.paths.dataset}: all images are of one and the same grey: nothing to learn from")
     card = ModelCard(
         created=now(),
         architecture=options.architecture,
         dropout=options.dropout,
-        preprocessing=PreprocessingCard(image_size=options.image_size, mean=seen.mean().item(), std=std),
+        preprocessing=PreprocessingCard(image_size=options.image_size, mean=greys.mean().item(), std=std),
         threshold=1.0,
         training_data={},
         metrics={},
         versions=library_versions(),
     )
     network = SupervisedAutoencoder(options.architecture, options.dropout)
-    model = Model(card, network, device)
-    train = BalancedImages(train_greys, train_classes, options)
-    history = fit(network, train, validation, model.preprocessing, options, device)
+    model = Model(card, network, Novelty(DESCRIPTION).to(device), device)
+    train = BalancedImages(*stack(images), options)
+    history = fit(network, train, stack(validation) if validation else None, model.preprocessing, options, device)
+    fit_novelty(model, images)
     return model, history
 
 
-def _with_threshold(model: Model, validation: list[LabelledImage], required_recall: float) -> tuple[Model, Evaluation]:
-    found = probabilities(model, stack(validation)[0])
+def _with_limits(model: Model, scored: Scored, options: TrainingSettings) -> Model:
+    """Choose temperature, threshold and novelty limit on images that were not fitted to."""
+    limit = novelty_limit(scored.of("io")[1], options.unidentified_budget)
+    found = temperature(scored.log_odds.tolist(), scored.is_nio)
+    # What is unidentified is nio whatever its probability.
     nio, io = (
-        [score for score, image in zip(found, validation, strict=True) if image.label == label]
-        for label in ("nio", "io")
+        torch.where(distances > limit, surest, torch.sigmoid(log_odds / found)).tolist()
+        for (log_odds, distances), surest in ((scored.of("nio"), 1.0), (scored.of("io"), 0.0))
     )
-    threshold = choose_threshold(nio, io, required_recall)
-    card = model.card.model_copy(update={"threshold": threshold})
-    labels = [image.label for image in validation]
-    return Model(card, model.network, model.device), evaluate(labels, found, threshold)
-
-
-def _evaluate(model: Model, images: list[LabelledImage]) -> tuple[list[float], Evaluation]:
-    found = probabilities(model, stack(images)[0])
-    return found, evaluate([image.label for image in images], found, model.card.threshold)
+    threshold = choose_threshold(nio, io, options.required_recall, options.false_call_budget)
+    model.novelty.limit.fill_(limit)
+    return replace(model, card=model.card.model_copy(update={"temperature": found, "threshold": threshold}))
 
 
 def _filled_card(
     card: ModelCard,
-    dataset: Dataset,
+    certificate: Certificate,
     parts: dict[Part, list[LabelledImage]],
     settings: Settings,
-    validation: Evaluation,
     test: Evaluation,
 ) -> ModelCard:
     data: dict[str, Any] = {
-        "fingerprint": dataset.fingerprint(),
+        "fingerprint": certificate.data_fingerprint,
         "parts": {part: {label: _count(images, label) for label in LABELS} for part, images in parts.items()},
         "settings": settings.training.model_dump(mode="json"),
     }
-    metrics = {"validation": validation.as_dict(), "test": test.as_dict()}
-    return card.model_copy(update={"training_data": data, "metrics": metrics})
+    return card.model_copy(
+        update={"certificate": certificate, "training_data": data, "metrics": {"test": test.as_dict()}}
+    )
 
 
 def _golden(images: Sequence[LabelledImage], settings: Settings) -> list[tuple[NDArray[np.float32], Label]]:

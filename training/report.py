@@ -19,7 +19,7 @@ from inspection.files import readable
 from inspection.image import decode
 from inspection.inspector import Inspector
 from inspection.picture import overlay_map, strength
-from inspection.verdict import LABELS
+from inspection.verdict import LABELS, Verdict
 from training.augment import augment
 from training.dataset import Dataset, LabelledImage
 from training.evaluate import Evaluation
@@ -39,7 +39,7 @@ class Findings:
     parts: dict[str, list[LabelledImage]]
     history: History
     test: Evaluation
-    test_probabilities: list[float]
+    test_verdicts: list[Verdict]
     predictions: list[Prediction]
     required_recall: float
     vertical_flip: float
@@ -63,7 +63,7 @@ def write_report(folder: Path, findings: Findings, inspector: Inspector, max_pix
     _save(_confusion(findings.test), folder / "confusion.png")
     _save(_scores(findings), folder / "scores.png")
     _save(_transformed(test[0], inspector, findings.vertical_flip, max_pixels), folder / "transformed.png")
-    shown = _worth_showing(test, findings.test_probabilities)
+    shown = _worth_showing(test, _probabilities(findings))
     _save(_maps(shown, inspector, max_pixels), folder / "maps.png")
     numbers = {
         "model": inspector.model.card.model_dump(mode="json", exclude={"golden"}),
@@ -103,13 +103,14 @@ def _save(figure: Figure, path: Path) -> None:
 
 def _curves(history: History) -> Figure:
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.6))
-    epochs = range(1, len(history.validation_loss) + 1)
+    epochs = range(1, len(history.train_loss) + 1)
     for axis, name, train, validation in (
         (left, "loss", history.train_loss, history.validation_loss),
         (right, "accuracy", history.train_accuracy, history.validation_accuracy),
     ):
-        axis.plot(epochs, train[: len(epochs)], label="training")
-        axis.plot(epochs, validation, label="validation")
+        axis.plot(epochs, train, label="training")
+        if validation:
+            axis.plot(epochs, validation, label="validation")
         axis.axvline(history.best + 1, color="grey", linestyle=":", label="weights kept")
         axis.set(xlabel="epoch", ylabel=name)
         axis.legend()
@@ -128,6 +129,10 @@ def _confusion(evaluation: Evaluation) -> Figure:
     return figure
 
 
+def _probabilities(findings: Findings) -> list[float]:
+    return [1.0 if verdict.probability is None else verdict.probability for verdict in findings.test_verdicts]
+
+
 def _scores(findings: Findings) -> Figure:
     """The test images' nio probabilities in log-odds, where both ends can be seen."""
     figure, axis = plt.subplots(figsize=(7, 3.2))
@@ -137,7 +142,7 @@ def _scores(findings: Findings) -> Figure:
         return np.log10(clipped / (1 - clipped))
 
     labels = np.array([image.label for image in findings.parts["test"]])
-    scores = log_odds(findings.test_probabilities)
+    scores = log_odds(_probabilities(findings))
     bins = np.linspace(scores.min() - 0.1, scores.max() + 0.1, 40).tolist()
     for label, colour in zip(LABELS, ("tab:green", "tab:red"), strict=True):
         axis.hist(scores[labels == label], bins, label=label, color=colour, alpha=0.6)

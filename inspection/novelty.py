@@ -1,0 +1,59 @@
+"""How unlike every good image of the training set an image is.
+
+Shapes: N images, D numbers that describe one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+_FLOOR = 1e-3  # of an activation's mean or deviation, so that its logarithm exists
+
+
+def describe(stages: Sequence[Tensor]) -> Tensor:
+    """Mean and standard deviation of every channel of every stage, as logarithms.
+
+    The last stage knows of defects, the first ones of sharpness, grain and size: what is no image of the part at all
+    (blank, saturated, another part, another magnification) differs in some of them.
+
+    Args:
+        stages: The activations `[N, C, h, w]` of each convolution stage; not negative.
+
+    Returns:
+        `[N, D]`, twice as many numbers as there are channels.
+    """
+    means = [stage.float().mean(dim=(2, 3)) for stage in stages]
+    deviations = [stage.float().std(dim=(2, 3), correction=0) for stage in stages]
+    return torch.log(torch.cat([*means, *deviations], dim=1) + _FLOOR)
+
+
+class Novelty(nn.Module):
+    """The Mahalanobis distance to the good training images, as a share of what good images of that kind keep to.
+
+    After Lee, Lee, Lee and Shin, "A simple unified framework for detecting out-of-distribution samples and adversarial
+    attacks", NeurIPS 2018; of the classes only io is kept, as a new kind of defect may resemble a known one.
+
+    Attributes:
+        centre: Of the io images `[D]`.
+        whitening: `[D, D]`; what has the spread of the io images has unit variance behind it.
+        limit: The distance that only the budgeted share of good images exceeds; infinite before it is fitted, so that
+            nothing is novel.
+    """
+
+    centre: Tensor
+    whitening: Tensor
+    limit: Tensor
+
+    def __init__(self, dimensions: int) -> None:
+        super().__init__()
+        self.register_buffer("centre", torch.zeros(dimensions))
+        self.register_buffer("whitening", torch.eye(dimensions))
+        self.register_buffer("limit", torch.tensor(torch.inf))
+
+    def forward(self, descriptions_ND: Tensor) -> Tensor:
+        """Descriptions -> novelty `[N]`, not negative; unidentified above 1."""
+        distances_N: Tensor = torch.linalg.vector_norm((descriptions_ND - self.centre) @ self.whitening, dim=1)
+        return distances_N / self.limit

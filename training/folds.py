@@ -1,0 +1,126 @@
+"""Trains networks and measures them on images that they have seen nothing of, not even another view of the part."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from sklearn.covariance import LedoitWolf
+from sklearn.model_selection import StratifiedGroupKFold
+from torch import Tensor
+
+from inspection.errors import DatasetError
+from inspection.model import Model
+from inspection.network import DESCRIPTION, nio_log_odds
+from inspection.novelty import Novelty, describe
+from inspection.verdict import LABELS
+from settings.schema import TrainingSettings
+from training.certify import tail_quantile
+from training.dataset import LabelledImage, stack
+
+_FEW_NIO = 300  # from here on one validation part holds enough of them for its lowest scores to say something
+_DEFAULT_FOLDS = 5
+_BATCH = 64
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What a network that was not fitted to them says of images.
+
+    Attributes:
+        images: In the order of the other two.
+        log_odds: Of nio `[N]`.
+        distances: `[N]`, from the good images that the network was fitted to, before any limit.
+    """
+
+    images: list[LabelledImage]
+    log_odds: Tensor
+    distances: Tensor
+
+    @property
+    def is_nio(self) -> list[bool]:
+        """The labels."""
+        return [image.label == "nio" for image in self.images]
+
+    def of(self, label: str) -> tuple[Tensor, Tensor]:
+        """Log-odds and distances of one label's images."""
+        mask = torch.tensor([image.label == label for image in self.images])
+        return self.log_odds[mask], self.distances[mask]
+
+
+def together(parts: Iterable[Scored]) -> Scored:
+    """The scores of several networks, each of its own images, as if one had made them."""
+    found = list(parts)
+    return Scored(
+        [image for part in found for image in part.images],
+        torch.cat([part.log_odds for part in found]),
+        torch.cat([part.distances for part in found]),
+    )
+
+
+def how_many(settings: TrainingSettings, images: Sequence[LabelledImage]) -> int:
+    """How many folds these images shall be put into; 0: none, one validation part is enough."""
+    groups = {label: {image.group for image in images if image.label == label} for label in LABELS}
+    fewest = min(len(found) for found in groups.values())
+    if settings.folds != "auto":
+        if settings.folds > fewest:
+            raise DatasetError(f"training.folds: {settings.folds} folds of {fewest} parts: use at most {fewest}")
+        return settings.folds
+    if sum(image.label == "nio" for image in images) >= _FEW_NIO or fewest < 2:
+        return 0
+    return min(_DEFAULT_FOLDS, fewest)
+
+
+def deal(
+    images: Sequence[LabelledImage], folds: int, seed: int
+) -> list[tuple[list[LabelledImage], list[LabelledImage]]]:
+    """Images -> per fold those to fit to and those to score; the images of one part are in one fold."""
+    dealer = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
+    labels = [image.label for image in images]
+    groups = [image.group for image in images]
+    return [
+        ([images[index] for index in fitted], [images[index] for index in left_out])
+        for fitted, left_out in dealer.split(np.zeros(len(images)), labels, groups)
+    ]
+
+
+@torch.inference_mode()
+def fit_novelty(model: Model, images: Sequence[LabelledImage]) -> None:
+    """Set the model's `novelty` from the good images that its network was fitted to; the limit stays open.
+
+    The covariance is shrunk after Ledoit and Wolf, "A well-conditioned estimator for large-dimensional covariance
+    matrices", Journal of Multivariate Analysis 2004: there may be fewer images than numbers that describe one.
+    """
+    greys, _ = stack([image for image in images if image.label == "io"])
+    described = torch.cat([describe(model.stages(part)) for part in _normalised(model, greys)]).double().cpu()
+    spread_D = described.std(dim=0, correction=0).clamp(min=1e-3)
+    centre_D = described.mean(dim=0)
+    covariance = LedoitWolf(assume_centered=True).fit(((described - centre_D) / spread_D).numpy()).covariance_
+    # Of the inverse of the covariance; what it maps the io images to has unit variance in every direction.
+    whitening_DD = torch.linalg.cholesky(torch.linalg.inv(torch.from_numpy(covariance))) / spread_D[:, None]
+    novelty = Novelty(DESCRIPTION)
+    novelty.centre.copy_(centre_D)
+    # Per number, so that a distance does not depend on how many there are.
+    novelty.whitening.copy_(whitening_DD / DESCRIPTION**0.5)
+    novelty.limit.fill_(1.0)
+    model.novelty.load_state_dict(novelty.state_dict())
+
+
+@torch.inference_mode()
+def score(model: Model, images: Sequence[LabelledImage]) -> Scored:
+    """Score images with a model whose novelty limit is still 1."""
+    greys, _ = stack(images)
+    found = [model.scores(part) for part in _normalised(model, greys)]
+    log_odds_N = nio_log_odds(torch.cat([part.logits for part in found]))
+    return Scored(list(images), log_odds_N, torch.cat([part.novelty for part in found]).double())
+
+
+def novelty_limit(io_distances_N: Tensor, budget: float) -> float:
+    """The distance that the budgeted share of new good images exceeds."""
+    return float(np.exp(tail_quantile(io_distances_N.log().tolist(), budget)))
+
+
+def _normalised(model: Model, greys_N1SS: Tensor) -> Iterable[Tensor]:
+    return (model.preprocessing.normalise(part) for part in torch.split(greys_N1SS, _BATCH))
