@@ -12,12 +12,16 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 
+from benchmarks import bga
 from benchmarks.row import Row
 
 Measure = Callable[[Sequence[int]], Iterator[Row]]
 """Seeds -> rows, each as soon as it is known."""
 
-MEASURES: dict[str, Measure] = {}
+MEASURES: dict[str, Measure] = {
+    "bga": bga.measure,
+    "few": bga.few,
+}
 
 
 def main() -> int:

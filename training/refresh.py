@@ -5,14 +5,12 @@ Each step says what it does as it begins.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from inspection.device import choose_device
@@ -20,21 +18,17 @@ from inspection.errors import DatasetError
 from inspection.files import readable
 from inspection.image import decode
 from inspection.inspector import Inspector
-from inspection.model import Certificate, Model, ModelCard, PreprocessingCard, library_versions, load, now, save
-from inspection.network import DESCRIPTION, SupervisedAutoencoder
-from inspection.novelty import Novelty
+from inspection.model import Certificate, ModelCard, load, save
 from inspection.verdict import LABELS, Label
-from settings.schema import Settings, TrainingSettings
-from training.certify import Tested, certify, choose_threshold, temperature
+from settings.schema import Settings
+from training.build import be_repeatable, build, say
+from training.certify import Tested, certify
 from training.dataset import Dataset, LabelledImage, Part, read, split, stack
 from training.evaluate import Evaluation, evaluate, table, verdicts
-from training.fit import BalancedImages, History, fit
-from training.folds import Scored, deal, fit_novelty, how_many, novelty_limit, score, together
 from training.predict import predict
 from training.promote import check_links, promote
 from training.report import Findings, write_report
 
-_SMALLEST_STD = 1e-4  # of grey levels in 0..1; less than an 8-bit image can show
 _GOLDEN_PER_LABEL = 4
 _GOLDEN_MAX_PIXELS = 1_000_000
 
@@ -51,10 +45,10 @@ def refresh(settings: Settings) -> Path:
     """
     check_links(settings.paths.models)
     device, why = choose_device(settings.device)
-    _say(f"device: {device} ({why})")
-    _be_repeatable(settings.training.seed)
+    say(f"device: {device} ({why})")
+    be_repeatable(settings.training.seed)
 
-    _say(f"read: {settings.paths.dataset}")
+    say(f"read: {settings.paths.dataset}")
     dataset = read(settings)
     for path, reason in dataset.unreadable:
         print(f"  skipped {readable(str(path))}: {reason}")
@@ -62,19 +56,14 @@ def refresh(settings: Settings) -> Path:
         print(f"  left out {readable(str(dropped))}: the same image as {readable(str(kept))}")
 
     _tell_unmatched(dataset, settings)
-    _say("set aside and split, by group")
+    say("set aside and split, by group")
     parts = split(dataset.images, settings.training)
     for part, images in parts.items():
         print(f"  {part:<11}" + "".join(f"{_count(images, label):>7} {label}" for label in LABELS))
 
-    model, history, scored = _fit(parts, settings, device)
+    model, history, _ = build(parts, settings.training, device)
 
-    recall = settings.training.required_recall
-    _say(f"limits: recall on nio at least {recall:.1%}, from {len(scored.images)} images not fitted to")
-    model = _with_limits(model, scored, settings.training)
-    print(f"  nio from a probability of {model.card.threshold:.6g} on; temperature {model.card.temperature:.3g}")
-
-    _say("test: images that neither weights nor limits were chosen on")
+    say("test: images that neither weights nor limits were chosen on")
     tested = verdicts(model, stack(parts["test"])[0])
     test = evaluate([image.label for image in parts["test"]], tested)
     print(table(test))
@@ -90,12 +79,12 @@ def refresh(settings: Settings) -> Path:
     )
     print(f"  {certificate}")
 
-    _say("save")
+    say("save")
     card = _filled_card(model.card, certificate, parts, settings, test)
     folder = save(settings.paths.models, replace(model, card=card), _golden(parts["test"], settings))
     print(f"  {folder}")
 
-    _say("predict the images set aside, and report")
+    say("predict the images set aside, and report")
     inspector = Inspector(load(folder, device), settings.cam.method, only_last_conv=settings.cam.only_last_conv)
     predictions = predict(parts["unseen"], inspector, folder / "report" / "unseen", settings.inbox.max_pixels)
     right = sum(prediction.right for prediction in predictions)
@@ -112,7 +101,7 @@ def refresh(settings: Settings) -> Path:
     )
     print(f"  {write_report(folder / 'report', findings, inspector, settings.inbox.max_pixels)}")
 
-    _say(f"promote: {settings.paths.models / 'current'} -> {folder.name}")
+    say(f"promote: {settings.paths.models / 'current'} -> {folder.name}")
     promote(folder)
     return folder
 
@@ -129,91 +118,8 @@ def _tell_unmatched(dataset: Dataset, settings: Settings) -> None:
         print(f"  {unmatched} of {len(dataset.images)} names do not match training.group_pattern: each its own part")
 
 
-def _say(step: str) -> None:
-    print(f"==> {step}", flush=True)
-
-
 def _count(images: Sequence[LabelledImage], label: Label) -> int:
     return sum(image.label == label for image in images)
-
-
-def _be_repeatable(seed: int) -> None:
-    """The same seed, images and machine give the same weights, bit for bit."""
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(mode=True, warn_only=True)
-    torch.manual_seed(seed)
-
-
-def _fit(
-    parts: dict[Part, list[LabelledImage]], settings: Settings, device: torch.device
-) -> tuple[Model, History, Scored]:
-    """Train a network, and score images that were not fitted to; the model's limits are still open.
-
-    With folds every image that is not for the test is scored by a network that has not seen its part, and the network
-    kept is fitted to all of them; without, the validation images are scored by the network kept.
-    """
-    fitted, kept_out = parts["train"] + parts["validation"], parts["validation"]
-    folds = how_many(settings.training, fitted)
-    scored = []
-    for number, (seen, left_out) in enumerate(deal(fitted, folds, settings.training.seed) if folds else (), 1):
-        _say(f"fit fold {number} of {folds}, to score what it leaves out")
-        model, _ = _trained(seen, None, fitted, settings, device)
-        scored.append(score(model, left_out))
-    _say("fit (Ctrl-C stops and keeps what is there)")
-    if folds:
-        model, history = _trained(fitted, None, fitted, settings, device)
-    else:
-        model, history = _trained(parts["train"], kept_out, fitted, settings, device)
-        scored = [score(model, kept_out)]
-    stopped = "stopped by hand after " if history.interrupted else ""
-    print(f"  {stopped}{len(history.train_loss)} epochs; kept the weights of epoch {history.best + 1}")
-    return model, history, together(scored)
-
-
-def _trained(
-    images: list[LabelledImage],
-    validation: list[LabelledImage] | None,
-    normalised_by: list[LabelledImage],
-    settings: Settings,
-    device: torch.device,
-) -> tuple[Model, History]:
-    """A model whose network and novelty are fitted to `images`."""
-    options = settings.training
-    torch.manual_seed(options.seed)
-    greys, _ = stack(normalised_by)
-    std = greys.std(correction=0).item()
-    if std < _SMALLEST_STD:
-        raise DatasetError(f"{settings.paths.dataset}: all images are of one and the same grey: nothing to learn from")
-    card = ModelCard(
-        created=now(),
-        architecture=options.architecture,
-        dropout=options.dropout,
-        preprocessing=PreprocessingCard(image_size=options.image_size, mean=greys.mean().item(), std=std),
-        threshold=1.0,
-        training_data={},
-        metrics={},
-        versions=library_versions(),
-    )
-    network = SupervisedAutoencoder(options.architecture, options.dropout)
-    model = Model(card, network, Novelty(DESCRIPTION).to(device), device)
-    train = BalancedImages(*stack(images), options)
-    history = fit(network, train, stack(validation) if validation else None, model.preprocessing, options, device)
-    fit_novelty(model, images)
-    return model, history
-
-
-def _with_limits(model: Model, scored: Scored, options: TrainingSettings) -> Model:
-    """Choose temperature, threshold and novelty limit on images that were not fitted to."""
-    limit = novelty_limit(scored.of("io")[1], options.unidentified_budget)
-    found = temperature(scored.log_odds.tolist(), scored.is_nio)
-    # What is unidentified is nio whatever its probability.
-    nio, io = (
-        torch.where(distances > limit, surest, torch.sigmoid(log_odds / found)).tolist()
-        for (log_odds, distances), surest in ((scored.of("nio"), 1.0), (scored.of("io"), 0.0))
-    )
-    threshold = choose_threshold(nio, io, options.required_recall, options.false_call_budget)
-    model.novelty.limit.fill_(limit)
-    return replace(model, card=model.card.model_copy(update={"temperature": found, "threshold": threshold}))
 
 
 def _filled_card(

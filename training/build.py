@@ -1,0 +1,107 @@
+"""Labelled images -> a model: fit, score what was not fitted to, choose the limits."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+
+import torch
+
+from inspection.errors import DatasetError
+from inspection.model import Model, ModelCard, PreprocessingCard, library_versions, now
+from inspection.network import DESCRIPTION, SupervisedAutoencoder
+from inspection.novelty import Novelty
+from settings.schema import TrainingSettings
+from training.certify import choose_threshold, temperature
+from training.dataset import LabelledImage, Part, stack
+from training.fit import BalancedImages, History, fit
+from training.folds import Scored, deal, fit_novelty, how_many, novelty_limit, score, together
+
+_SMALLEST_STD = 1e-4  # of grey levels in 0..1; less than an 8-bit image can show
+
+
+def say(step: str) -> None:
+    """Tell that a step begins."""
+    print(f"==> {step}", flush=True)
+
+
+def be_repeatable(seed: int) -> None:
+    """The same seed, images and machine give the same weights, bit for bit."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(mode=True, warn_only=True)
+    torch.manual_seed(seed)
+
+
+def build(
+    parts: dict[Part, list[LabelledImage]], options: TrainingSettings, device: torch.device
+) -> tuple[Model, History, Scored]:
+    """Train a network, score images that were not fitted to, and choose the model's limits on their scores.
+
+    With folds every image that is not for the test is scored by a network that has not seen its part, and the network
+    kept is fitted to all of them; without, the validation images are scored by the network kept.
+    """
+    fitted, kept_out = parts["train"] + parts["validation"], parts["validation"]
+    folds = how_many(options, fitted)
+    scored = []
+    for number, (seen, left_out) in enumerate(deal(fitted, folds, options.seed) if folds else (), 1):
+        say(f"fit fold {number} of {folds}, to score what it leaves out")
+        model, _ = _trained(seen, None, fitted, options, device)
+        scored.append(score(model, left_out))
+    say("fit (Ctrl-C stops and keeps what is there)")
+    if folds:
+        model, history = _trained(fitted, None, fitted, options, device)
+    else:
+        model, history = _trained(parts["train"], kept_out, fitted, options, device)
+        scored = [score(model, kept_out)]
+    stopped = "stopped by hand after " if history.interrupted else ""
+    print(f"  {stopped}{len(history.train_loss)} epochs; kept the weights of epoch {history.best + 1}")
+    found = together(scored)
+    say(f"limits: recall on nio at least {options.required_recall:.1%}, from {len(found.images)} images not fitted to")
+    model = _with_limits(model, found, options)
+    print(f"  nio from a probability of {model.card.threshold:.6g} on; temperature {model.card.temperature:.3g}")
+    return model, history, found
+
+
+def _trained(
+    images: list[LabelledImage],
+    validation: list[LabelledImage] | None,
+    normalised_by: list[LabelledImage],
+    options: TrainingSettings,
+    device: torch.device,
+) -> tuple[Model, History]:
+    """A model whose network and novelty are fitted to `images`."""
+    torch.manual_seed(options.seed)
+    greys, _ = stack(normalised_by)
+    std = greys.std(correction=0).item()
+    if std < _SMALLEST_STD:
+        raise DatasetError("all images are of one and the same grey: nothing to learn from")
+    card = ModelCard(
+        created=now(),
+        architecture=options.architecture,
+        dropout=options.dropout,
+        preprocessing=PreprocessingCard(image_size=options.image_size, mean=greys.mean().item(), std=std),
+        threshold=1.0,
+        training_data={},
+        metrics={},
+        versions=library_versions(),
+    )
+    network = SupervisedAutoencoder(options.architecture, options.dropout)
+    model = Model(card, network, Novelty(DESCRIPTION).to(device), device)
+    train = BalancedImages(*stack(images), options)
+    history = fit(network, train, stack(validation) if validation else None, model.preprocessing, options, device)
+    fit_novelty(model, images)
+    return model, history
+
+
+def _with_limits(model: Model, scored: Scored, options: TrainingSettings) -> Model:
+    """Choose temperature, threshold and novelty limit on images that were not fitted to."""
+    limit = novelty_limit(scored.of("io")[1], options.unidentified_budget)
+    found = temperature(scored.log_odds.tolist(), scored.is_nio)
+    # What is unidentified is nio whatever its probability.
+    nio, io = (
+        torch.where(distances > limit, surest, torch.sigmoid(log_odds / found)).tolist()
+        for (log_odds, distances), surest in ((scored.of("nio"), 1.0), (scored.of("io"), 0.0))
+    )
+    threshold = choose_threshold(nio, io, options.required_recall, options.false_call_budget)
+    model.novelty.limit.fill_(limit)
+    return replace(model, card=model.card.model_copy(update={"temperature": found, "threshold": threshold}))
