@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 
-from benchmarks import bga
+from benchmarks import bga, simulated
 from benchmarks.row import Row
 
 Measure = Callable[[Sequence[int]], Iterator[Row]]
@@ -21,6 +21,9 @@ Measure = Callable[[Sequence[int]], Iterator[Row]]
 MEASURES: dict[str, Measure] = {
     "bga": bga.measure,
     "few": bga.few,
+    "simulated": simulated.measure,
+    "leave-one-out": simulated.leave_one_out,
+    "strange": simulated.strange,
 }
 
 

@@ -21,7 +21,7 @@ from training.certify import tail_quantile
 from training.dataset import LabelledImage, stack
 
 _FEW_NIO = 300  # from here on one validation part holds enough of them for its lowest scores to say something
-_DEFAULT_FOLDS = 5
+_DEFAULT_FOLDS = 4
 _BATCH = 64
 
 
