@@ -32,6 +32,7 @@ _MISLABELLED = "PCBA2_r03c01"
 _SIDE = 128
 _FOLDS = 5
 _FEW = 8
+_THREE_QUARTERS = 192  # of a byte
 CPU = torch.device("cpu")
 
 
@@ -113,34 +114,34 @@ def judge_fold(images: Sequence[LabelledImage], seed: int, fold: int) -> list[Ju
 
 def few(seeds: Sequence[int]) -> Iterator[Row]:
     """All io balls of three quarters and eight nio balls to learn from; the rest is judged."""
-    runs = []
+    images = balls()
+    with_it, without_it = [], []
     for seed in seeds:
-        images = balls()
         ranked = sorted({image.group for image in images if image.label == "nio"}, key=lambda name: _rank(seed, name))
         learnt = {*ranked[:_FEW]}
         seen = [
             image
             for image in images
-            if (image.group in learnt if image.label == "nio" else _rank(seed, image.group) < 192)
+            if (image.group in learnt if image.label == "nio" else _rank(seed, image.group) < _THREE_QUARTERS)
         ]
         judged = train_and_judge(
             seen, [image for image in images if image not in seen], TrainingSettings(image_size=_SIDE, seed=seed)
         )
-        runs.append(Figures.of(judged))
-        print(f"    seed {seed}: {runs[-1]}", flush=True)
-    found = median(runs)
-    yield Row(
-        "bga, 8 nio balls to learn from: false calls at 99 % recall in hindsight",
-        "at most 1 %",
-        f"{found.hindsight:.2%}",
-        found.hindsight <= 0.01,
-    )
-    yield Row(
-        "bga, 8 nio balls to learn from: recall / false calls at our threshold",
-        "at least 97 % / at most 3 %",
-        f"{found.recall:.2%} / {found.false_calls:.2%}",
-        found.recall >= 0.97 and found.false_calls <= 0.03,
-    )
+        with_it.append(Figures.of(judged))
+        without_it.append(Figures.of([one for one in judged if one.image.group != _MISLABELLED]))
+        print(f"    seed {seed}: {with_it[-1]}", flush=True)
+        print(f"    without {_MISLABELLED} among those judged: {without_it[-1]}", flush=True)
+    for name, found in (
+        ("bga, 8 nio balls to learn from", median(with_it)),
+        (f"the same, {_MISLABELLED} not judged", median(without_it)),
+    ):
+        figure, kept = f"{found.hindsight:.2%}", found.hindsight <= 0.01
+        yield Row(f"{name}: false calls at 99 % recall in hindsight", "at most 1 %", figure, kept)
+        figure, kept = (
+            f"{found.recall:.2%} / {found.false_calls:.2%}",
+            found.recall >= 0.97 and found.false_calls <= 0.03,
+        )
+        yield Row(f"{name}: recall / false calls at our threshold", "at least 97 % / at most 3 %", figure, kept)
 
 
 def _rank(seed: int, group: str) -> int:

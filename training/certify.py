@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,44 +28,40 @@ def choose_threshold(
     required_recall: float,
     false_call_budget: float,
 ) -> float:
-    """The threshold that keeps the required recall on new images, and as much more as the false-call budget buys.
+    """The threshold that keeps the required recall on nio images, and as much more as the false-call budget buys.
 
-    Two thresholds are found, and the lower one is taken, for a missed defect costs far more than a false call:
-
-    - for recall: the highest order statistic of the nio images that keeps it with a confidence of 95 %
-      (`recall_lower_bound`; after Tong, Feng and Li, "Neyman-Pearson classification algorithms and NP receiver
-      operating characteristics", Science Advances 2018). Where no order statistic can (99 % takes 299 images), the
-      quantile below all of them is extrapolated, by an exponential tail through the lowest quarter in log-odds (after
-      Weissman, "Estimation of parameters and large quantiles based on the k largest observations", JASA 1978).
-    - for the budget: the lowest one that judges at most that share of the io images nio.
+    It begins at the highest order statistic of the nio images that keeps the recall: with a confidence of 95 % where
+    there are enough of them (`recall_lower_bound`; 99 % takes 299; after Tong, Feng and Li, "Neyman-Pearson
+    classification algorithms and NP receiver operating characteristics", Science Advances 2018), otherwise the lowest.
+    From there it goes down until that has cost the budget in false calls, for a missed defect costs far more than one,
+    and a new nio image may score lower than all of these.
 
     Args:
         nio_probabilities: Of images that are nio, and that the scoring model was not fitted to.
         io_probabilities: The same of io images.
         required_recall: In 0..1.
-        false_call_budget: In 0..1.
+        false_call_budget: Share of io images, in 0..1. Where nio images are few it is half of what a new one has
+            as a chance to lie below all `n` of them, 1 / (n + 1), if that is more.
 
     Returns:
         The threshold, rounded as verdicts round; an image is nio from it on.
     """
     nio = sorted(rounded(probability) for probability in nio_probabilities)
     io = sorted((rounded(probability) for probability in io_probabilities), reverse=True)
-    threshold = _lowered(_to_be_caught(nio, required_recall), (*io, *nio))
-    allowed = math.floor(false_call_budget * len(io))
-    if allowed < len(io):
-        above = [score for score in (*io, *nio) if score > io[allowed]]
-        if above:
-            threshold = min(threshold, _lowered(min(above), io))
-    return threshold
+    lowest = nio[_misses_allowed(len(nio), required_recall)]
+    budget = max(false_call_budget, 0.5 / (len(nio) + 1))
+    allowed = sum(score >= lowest for score in io) + math.floor(budget * len(io))
+    below = io[allowed:]
+    above = [score for score in (*io, *nio) if score <= lowest and (not below or score > below[0])]
+    return _lowered(min(above), below)
 
 
-def _to_be_caught(nio: Sequence[float], required_recall: float) -> float:
-    """The lowest score that a nio image may have and must still be caught; `nio` in rising order."""
-    missed = _misses_allowed(len(nio), required_recall)
-    if missed is not None:
-        return nio[missed]
-    below = -tail_quantile([-_log_odds(score) for score in nio], 1 - required_recall)
-    return min(nio[0], rounded(_probability(below)))
+def _misses_allowed(count: int, required_recall: float) -> int:
+    """How many of `count` nio images may be missed for the rest to prove the required recall; at least none."""
+    missed = 0
+    while missed + 1 < count and recall_lower_bound(count, missed + 1) >= required_recall:
+        missed += 1
+    return missed
 
 
 def tail_quantile(values: Sequence[float], share: float) -> float:
@@ -88,17 +84,8 @@ def tail_quantile(values: Sequence[float], share: float) -> float:
     return max(float(falling[0]), float(falling[depth] + mean_excess * math.log(depth / (len(falling) * share))))
 
 
-def _misses_allowed(count: int, required_recall: float) -> int | None:
-    """How many of `count` nio images may be missed for the rest to prove the required recall; None: not even none."""
-    missed = -1
-    while missed + 1 < count and recall_lower_bound(count, missed + 1) >= required_recall:
-        missed += 1
-    return missed if missed >= 0 else None
-
-
-def _lowered(target: float, scores: Iterable[float]) -> float:
-    """A threshold that gives the verdicts that `target` gives on these scores, with room for new images."""
-    below = [score for score in scores if score < target]
+def _lowered(target: float, below: Sequence[float]) -> float:
+    """A threshold that judges all scores below `target` as it does, with room for new images."""
     if not below:
         return rounded(target)
     odds = _log_odds(target) + _TOWARDS_IO * (_log_odds(max(below)) - _log_odds(target))
