@@ -6,6 +6,7 @@ SolderwatchError                 one clear line: what, where, how to mend it; ex
 ├── DeviceError                  the asked-for device is not there
 ├── ModelError                   a model folder is damaged, foreign, newer or fails its self-test
 │   └── NoModelError             there is no model yet
+├── NotPromotedError             trained, but the model in use stays; exit code 3
 └── ImageError                   this file will never be an image: quarantine
 """
 
@@ -38,6 +39,12 @@ class ModelError(SolderwatchError):
 
 class NoModelError(ModelError):
     """There is no model yet."""
+
+
+class NotPromotedError(SolderwatchError):
+    """A model was trained, and the one in use stays."""
+
+    exit_code = 3
 
 
 class ImageError(SolderwatchError):

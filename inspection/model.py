@@ -12,7 +12,7 @@ import os
 import platform
 import shutil
 import stat
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -37,9 +37,9 @@ from inspection.preprocess import Preprocessing
 from inspection.verdict import Label, judge
 
 FORMAT_VERSION = 2
-_CARD, _WEIGHTS, _GOLDEN = "model.json", "weights.safetensors", "golden"
+_CARD, _WEIGHTS, GOLDEN = "model.json", "weights.safetensors", "golden"
 _MAX_CARD_BYTES, _MAX_WEIGHTS_BYTES, _MAX_GOLDEN_BYTES = 10_000_000, 1_000_000_000, 50_000_000
-_GOLDEN_MAX_PIXELS = 100_000_000
+GOLDEN_MAX_PIXELS = 100_000_000
 # Logits of one model on one image differ by about 1e-4 between processors and library versions; a wrong
 # preprocessing or a damaged weight moves them by far more than this.
 _LOGIT_TOLERANCE = 0.005
@@ -198,6 +198,7 @@ def save(
     models: Path,
     model: Model,
     golden: Sequence[tuple[NDArray[np.float32], Label]],
+    files: Mapping[str, bytes] | None = None,
 ) -> Path:
     """Write a model folder, whole or not at all.
 
@@ -205,6 +206,7 @@ def save(
         models: The folder that holds the model folders.
         model: The trained model, on any device; ids, hashes and golden scores are filled in here.
         golden: Grey images `[H, W]` in 0..1 with their labels; kept with 16 bits and scored as kept.
+        files: What else goes into the folder, by name; the card should hold its hash.
 
     Returns:
         The new folder, `models/<time>-<model id>`.
@@ -212,8 +214,10 @@ def save(
     models.mkdir(parents=True, exist_ok=True)
     building = models / f".building-{os.getpid()}"
     shutil.rmtree(building, ignore_errors=True)
-    (building / _GOLDEN).mkdir(parents=True)
+    (building / GOLDEN).mkdir(parents=True)
     try:
+        for name, content in (files or {}).items():
+            (building / name).write_bytes(content)
         card = _write(building, model, golden)
         folder = models / f"{card.created.replace('-', '').replace(':', '')}-{card.model_id}"
         if not folder.exists():  # else: the same content in the same second
@@ -233,10 +237,10 @@ def _write(folder: Path, model: Model, golden: Sequence[tuple[NDArray[np.float32
     samples = []
     for index, (pixels, label) in enumerate(golden):
         name = f"{index:02d}_{label}.png"
-        path = folder / _GOLDEN / name
+        path = folder / GOLDEN / name
         Image.fromarray(np.round(pixels * 65535).astype(np.uint16)).save(path)
         data = path.read_bytes()
-        scores = scorer.scores(scorer.batch([decode(data, max_pixels=_GOLDEN_MAX_PIXELS).pixels]))
+        scores = scorer.scores(scorer.batch([decode(data, max_pixels=GOLDEN_MAX_PIXELS).pixels]))
         samples.append(
             GoldenSample(
                 file=name,
@@ -337,12 +341,12 @@ def self_test(model: Model, folder: Path) -> None:
         ModelError: One is damaged, or scores differently.
     """
     for sample in model.card.golden:
-        path = folder / _GOLDEN / sample.file
+        path = folder / GOLDEN / sample.file
         data = _read(path, _MAX_GOLDEN_BYTES)
         if _sha256(data) != sample.sha256:
             raise ModelError(f"{path}: damaged: its hash is not the one in {_CARD}; copy the folder anew")
         try:
-            image = decode(data, max_pixels=_GOLDEN_MAX_PIXELS)
+            image = decode(data, max_pixels=GOLDEN_MAX_PIXELS)
         except ImageError as error:
             raise ModelError(f"{path}: {error}") from None
         scores = model.scores(model.batch([image.pixels]))

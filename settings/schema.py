@@ -183,6 +183,14 @@ class Unseen(Section):
     nio: Annotated[int, Field(ge=0)] = 11
 
 
+class GateSettings(Section):
+    """How much worse than the model in use a new one may be and still replace it."""
+
+    recall_tolerance: Annotated[float, Field(ge=0, le=1)] = 0.0
+    false_call_tolerance: Annotated[float, Field(ge=0, le=1)] = 0.005
+    cost_limit: Annotated[float, Field(ge=1)] = 2.0
+
+
 class TrainingSettings(Section):
     """How a model is made from the labelled folders."""
 
@@ -211,6 +219,7 @@ class TrainingSettings(Section):
     weight_decay: Annotated[Rate, Field(ge=0, lt=1)] = 0.01
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.2
     reconstruction_weight: Annotated[Rate, Field(ge=0)] = 1.0
+    gate: GateSettings = GateSettings()
 
 
 class Settings(Section):

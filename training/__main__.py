@@ -1,4 +1,4 @@
-"""The command line of the training: refresh the model, or go back to the previous one."""
+"""The command line of the training: refresh the model, go back to the previous one, or list them all."""
 
 from __future__ import annotations
 
@@ -14,16 +14,17 @@ _HELP = """\
 Refresh the model from the labelled folders dataset/io and dataset/nio.
 
 Reads the images, sets a few aside, splits the rest by part, trains a supervised autoencoder, chooses
-the threshold for the required recall on nio, tests it on untouched images, writes a model folder with
-a report (models/<model>/report/index.html) and switches models/current to it. A running daemon picks
-the new model up by itself.
+the threshold for the required recall on nio, tests it on untouched images, and writes a model folder with
+a report (models/<model>/report/index.html). If the new model is no worse than the one in use on test images
+that neither was trained on, it switches models/current to it; a running daemon picks it up by itself.
 """
 _EPILOG = """\
 commands:
   refresh    train and promote (the default)
   rollback   put the previous model back to use; a second time undoes it
+  history    list all models: when, how they did in their test, and what the gate said
 
-exit codes: 0 done; 1 failed; 2 the command line or the configuration is wrong
+exit codes: 0 done; 1 failed; 2 the command line or the configuration is wrong; 3 trained, not promoted
 
 example: put images into dataset/io and dataset/nio, then:  solderwatch-train --config config.yaml
 """
@@ -37,10 +38,13 @@ def main(argv: list[str] | None = None) -> int:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("command", nargs="?", choices=("refresh", "rollback"), default="refresh")
+    parser.add_argument("command", nargs="?", choices=("refresh", "rollback", "history"), default="refresh")
     parser.add_argument("--config", type=Path, default=Path("config.yaml"), help="default: ./config.yaml")
+    parser.add_argument("--force", action="store_true", help="refresh: promote the new model whatever the gate says")
     parser.add_argument("--version", action="version", version=f"%(prog)s {version('solderwatch')}")
     arguments = parser.parse_args(argv)
+    if arguments.force and arguments.command != "refresh":
+        parser.error("--force goes with refresh")
     try:
         settings = load(arguments.config)
         # After the configuration was found right: torch takes seconds to import.
@@ -48,11 +52,18 @@ def main(argv: list[str] | None = None) -> int:
             from training.promote import rollback  # noqa: PLC0415
 
             print(f"in use now: {rollback(settings.paths.models)}")
+        elif arguments.command == "history":
+            _need_training_packages()
+            from training.history import history  # noqa: PLC0415
+
+            print(history(settings.paths.models))
         else:
             _need_training_packages()
+            from training.promote import only_refresh  # noqa: PLC0415
             from training.refresh import refresh  # noqa: PLC0415
 
-            refresh(settings)
+            with only_refresh(settings.paths.models):
+                refresh(settings, force=arguments.force)
     except SolderwatchError as error:
         print(f"solderwatch-train: {error}", file=sys.stderr)
         return error.exit_code

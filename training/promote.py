@@ -2,15 +2,44 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from inspection.errors import ModelError, NoModelError
+from inspection.errors import ModelError, NoModelError, SolderwatchError
 from inspection.files import sync
 from inspection.model import read_card
 from settings.schema import CURRENT
 
 PREVIOUS = "previous"
+_LOCK = ".lock"
+
+
+@contextmanager
+def only_refresh(models: Path) -> Iterator[None]:
+    """Keep a second refresh of the same models from beginning while this one lasts, as a context.
+
+    Raises:
+        SolderwatchError: Another one is at work.
+    """
+    check_links(models)
+    models.mkdir(parents=True, exist_ok=True)
+    with (models / _LOCK).open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise SolderwatchError(
+                f"paths.models: {models}: another solderwatch-train is at work there; wait until it is done"
+            ) from None
+        yield
+
+
+def in_use(models: Path) -> Path | None:
+    """The model folder that `current` names, there or not; None without such a link."""
+    target = _target(models / CURRENT)
+    return models / target if target else None
 
 
 def promote(folder: Path) -> None:

@@ -1,5 +1,6 @@
-"""The refresh, top to bottom: read, set aside, split, fit, choose the limits, test, save, predict, report, promote.
+"""The refresh, top to bottom.
 
+Read, set aside, split, fit, choose the limits, test, save, predict, report, gate, promote.
 Each step says what it does as it begins.
 """
 
@@ -14,27 +15,34 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inspection.device import choose_device
-from inspection.errors import DatasetError
+from inspection.errors import DatasetError, NotPromotedError
 from inspection.files import readable
 from inspection.image import decode
 from inspection.inspector import Inspector
 from inspection.model import Certificate, ModelCard, load, save
 from inspection.verdict import LABELS, Label
-from settings.schema import Settings
+from settings.schema import CURRENT, Settings
 from training.build import be_repeatable, build, say
 from training.certify import Tested, certify
+from training.contest import hold_gate
 from training.dataset import Dataset, LabelledImage, Part, read, split, stack
 from training.evaluate import Evaluation, evaluate, table, verdicts
+from training.gate import GATE, as_text, write_record
 from training.predict import predict
-from training.promote import check_links, promote
+from training.promote import check_links, in_use, promote
 from training.report import Findings, write_report
+from training.seen import SEEN, SEEN_KEY, digest, seen_lines
 
 _GOLDEN_PER_LABEL = 4
 _GOLDEN_MAX_PIXELS = 1_000_000
 
 
-def refresh(settings: Settings) -> Path:
-    """Train a model from the labelled folders and put it to use.
+def refresh(settings: Settings, *, force: bool = False) -> Path:
+    """Train a model from the labelled folders and put it to use, if it is no worse than the one in use.
+
+    Args:
+        settings: The configuration.
+        force: Put it to use in any case.
 
     Returns:
         The new model folder; `models/current` leads to it.
@@ -42,6 +50,7 @@ def refresh(settings: Settings) -> Path:
     Raises:
         DatasetError: The labelled folders cannot be trained from.
         DeviceError: The device that the configuration asks for is not there.
+        NotPromotedError: The model in use stays; the new one's folder says why.
     """
     check_links(settings.paths.models)
     device, why = choose_device(settings.device)
@@ -81,7 +90,8 @@ def refresh(settings: Settings) -> Path:
 
     say("save")
     card = _filled_card(model.card, certificate, parts, settings, test)
-    folder = save(settings.paths.models, replace(model, card=card), _golden(parts["test"], settings))
+    golden = _golden(parts["test"], settings)
+    folder = save(settings.paths.models, replace(model, card=card), golden, {SEEN: seen_lines(parts)})
     print(f"  {folder}")
 
     say("predict the images set aside, and report")
@@ -101,7 +111,19 @@ def refresh(settings: Settings) -> Path:
     )
     print(f"  {write_report(folder / 'report', findings, inspector, settings.inbox.max_pixels)}")
 
-    say(f"promote: {settings.paths.models / 'current'} -> {folder.name}")
+    champion = in_use(settings.paths.models)
+    say(f"gate: {folder.name} against {champion.name if champion else 'none'}")
+    record = hold_gate(settings, champion, folder, parts["test"], dataset.images, device=device, force=force)
+    print(as_text(record))
+    if in_use(settings.paths.models) != champion:
+        raise NotPromotedError("trained, not promoted: another model was put to use meanwhile; refresh once more")
+    write_record(folder, record)
+    if not record.promoted:
+        raise NotPromotedError(
+            f"trained, not promoted: {settings.paths.models / CURRENT} stays as it is; {folder / GATE} says why, "
+            "--force promotes all the same"
+        )
+    say(f"promote: {settings.paths.models / CURRENT} -> {folder.name}")
     promote(folder)
     return folder
 
@@ -133,6 +155,7 @@ def _filled_card(
         "fingerprint": certificate.data_fingerprint,
         "parts": {part: {label: _count(images, label) for label in LABELS} for part, images in parts.items()},
         "settings": settings.training.model_dump(mode="json"),
+        SEEN_KEY: digest(seen_lines(parts)),
     }
     return card.model_copy(
         update={"certificate": certificate, "training_data": data, "metrics": {"test": test.as_dict()}}

@@ -39,8 +39,12 @@ def run(folder: Path, *arguments: str, options: tuple[str, ...] = ()) -> subproc
         ([], "training: [\n", 2, r"not valid YAML"),
         (["rollback"], "training: {epochs: 0}\n", 2, r"training\.epochs: 0"),
         (["retrain"], "", 2, r"invalid choice: 'retrain'"),
+        (["history", "--force"], "", 2, r"--force goes with refresh"),
     ],
-    ids=["help", "version", "no config", "no such config", "misspelt", "no yaml", "bad value", "no such command"],
+    ids=[
+        *("help", "version", "no config", "no such config", "misspelt", "no yaml", "bad value", "no such command"),
+        "misplaced force",
+    ],
 )
 def test_answers_without_torch(tmp_path: Path, arguments: list[str], config: str | None, code: int, told: str) -> None:
     """Help, version and every mistake in command line or configuration are answered before anything heavy loads."""
@@ -72,7 +76,7 @@ def test_missing_dataset(tmp_path: Path) -> None:
     assert ended.returncode == 1
     assert len(ended.stderr.splitlines()) == 1
     assert str(tmp_path / "dataset" / "io") in ended.stderr
-    assert not (tmp_path / "models").exists()
+    assert not list(tmp_path.glob("models/*/"))
 
 
 def test_rollback(tmp_path: Path, untrained_model: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -120,4 +124,4 @@ def test_stopped_before_the_first_epoch(tmp_path: Path, write_labelled: Callable
     assert process.returncode == 1
     assert told.splitlines()[-1] == "solderwatch-train: stopped by hand; models/current is as it was"
     assert "Traceback" not in told
-    assert not (tmp_path / "models").exists()
+    assert not list(tmp_path.glob("models/*/"))

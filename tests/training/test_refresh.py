@@ -72,7 +72,9 @@ def twins(tmp_path_factory: pytest.TempPathFactory, write_labelled: Callable[...
 
 def test_model_folder(model: Path) -> None:
     """A model folder holds weights, card, golden samples and report; beside it there is only the link to it."""
-    assert sorted(path.name for path in model.iterdir()) == ["golden", "model.json", "report", "weights.safetensors"]
+    assert sorted(path.name for path in model.iterdir()) == [
+        *("gate.json", "golden", "model.json", "report", "training_images.txt", "weights.safetensors")
+    ]
     assert sorted(path.name for path in model.parent.iterdir()) == sorted(["current", model.name])
     assert str((model.parent / "current").readlink()) == model.name
 
@@ -180,6 +182,7 @@ def test_it_says_what_it_does(twins: tuple[Path, Path, str]) -> None:
         "test",
         "save",
         "predict the images set aside",
+        "gate",
         "promote",
     ]
     assert str(new / "report" / "index.html") in said
