@@ -10,6 +10,7 @@ from pathlib import Path
 from daemon.folders import Folders
 from inspection.errors import SolderwatchError
 from inspection.files import readable
+from inspection.verdict import LABELS
 from settings import Settings, load
 
 _HELP = """\
@@ -23,11 +24,13 @@ examples:
   solderwatch run --once                 empty the inbox, then exit
   solderwatch status --json | jq .counts
   solderwatch requeue lot7/joint.png     judge a quarantined file again
+  solderwatch relabel data/nio/a.png io  a false call: move it to io, and teach it to the next model
   tail -F logs/decisions.jsonl | jq -c 'select(.event == "decision") | [.file, .verdict, .nio_probability]'
 
 signals to a running daemon: SIGTERM and SIGINT finish what is in hand; SIGHUP reads the configuration again.
 
-exit codes: 0 done; 1 failed (check: a problem; status: not running); 2 the command line or the configuration is wrong
+exit codes: 0 done; 1 failed (check: a problem; status: not running; relabel: an image was refused);
+2 the command line or the configuration is wrong
 """
 
 
@@ -60,6 +63,7 @@ def _parser() -> argparse.ArgumentParser:
         ("check", _check, "validate configuration, folders, device and model; say each problem and its mend"),
         ("status", _status, "is it alive, what did it do, which model"),
         ("requeue", _requeue, "put quarantined files back into the inbox"),
+        ("relabel", _relabel, "overrule or confirm verdicts; the images go to the data set as well"),
     ):
         command = commands.add_parser(name, help=help_, description=help_.capitalize() + ".")
         command.set_defaults(command=function)
@@ -70,6 +74,10 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("--once", action="store_true", help="empty the inbox, then exit")
         if name == "requeue":
             command.add_argument("names", nargs="*", metavar="NAME", help="a path in quarantine; without any: all")
+        if name == "relabel":
+            command.add_argument("images", nargs="+", metavar="IMAGE", help="a judged image in io or nio")
+            command.add_argument("label", choices=LABELS, help="what it is")
+            command.add_argument("--by", metavar="NAME", help="who says so; default: the login name")
         if name == "status":
             command.add_argument("--json", action="store_true", help="for programs")
     return parser
@@ -110,6 +118,18 @@ def _requeue(arguments: argparse.Namespace, settings: Settings) -> int:
     for path, back in requeue(settings, arguments.names):
         print(f"{readable(str(path))} -> {readable(str(settings.paths.inbox / back))}")
     return 0
+
+
+def _relabel(arguments: argparse.Namespace, settings: Settings) -> int:
+    from daemon.logs import open_log  # noqa: PLC0415
+    from daemon.relabel import login_name, relabel  # noqa: PLC0415
+
+    by, log = arguments.by or login_name(), open_log(settings.logs)
+    refused = 0
+    for found in relabel(settings, arguments.images, arguments.label, by, log):
+        refused += 1
+        print(f"solderwatch: {found.image}: {readable(found.why)}", file=sys.stderr)
+    return 1 if refused else 0
 
 
 if __name__ == "__main__":

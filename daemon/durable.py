@@ -49,6 +49,24 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
     sync(path.parent)
 
 
+def put(path: Path, data: bytes) -> None:
+    """Let a new file appear, whole and durable.
+
+    Raises:
+        FileExistsError: There is one of this name.
+    """
+    # The same name each time: what a crash has left of it is written over by the next try.
+    part = path.with_name(f".{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:16]}.part")
+    part.unlink(missing_ok=True)
+    try:
+        write(part, data)
+        rename_noreplace(part, path)
+    except OSError:
+        part.unlink(missing_ok=True)
+        raise
+    sync(path.parent)
+
+
 def to_json(content: dict[str, Any]) -> bytes:
     """Readable JSON; bytes of file names that are no UTF-8 come back as they were."""
     return (json.dumps(content, indent=2, allow_nan=False) + "\n").encode()
@@ -105,8 +123,9 @@ def move(source: Path, target: Path) -> None:
         return
     if os.path.lexists(target):
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target))
-    # Of both names: another daemon may be moving another file to the same name.
-    names = os.fsencode(source) + b"\0" + os.fsencode(target.name)
+    # Of both names: another daemon may be moving another file to the same name. An open folder has the name that it has
+    # for the next try as well.
+    names = os.fsencode(os.path.realpath(source.parent) + "/" + source.name) + b"\0" + os.fsencode(target.name)
     part = target.with_name(f".{hashlib.sha256(names).hexdigest()[:16]}.part")
     # One that was cut off may be read-only by now.
     part.unlink(missing_ok=True)

@@ -80,6 +80,9 @@ Rate = Annotated[float, BeforeValidator(_number_like)]
 CURRENT = "current"
 """The link in the models folder that names the model in use."""
 
+RELABELLED = "relabelled.jsonl"
+"""In the data set's folder: what operators said of verdicts, a JSON line each."""
+
 
 class Section(BaseModel):
     """Refuses unknown keys and silent conversions."""

@@ -28,6 +28,7 @@ from training.contest import hold_gate
 from training.dataset import Dataset, LabelledImage, Part, read, split, stack
 from training.evaluate import Evaluation, evaluate, table, verdicts
 from training.gate import GATE, as_text, write_record
+from training.operators import Operators, read_operators
 from training.predict import predict
 from training.promote import check_links, in_use, promote
 from training.report import Findings, write_report
@@ -64,6 +65,8 @@ def refresh(settings: Settings, *, force: bool = False) -> Path:
     for kept, dropped in dataset.duplicates:
         print(f"  left out {readable(str(dropped))}: the same image as {readable(str(kept))}")
 
+    operators = read_operators(settings)
+    print(f"  {operators.text()}")
     _tell_unmatched(dataset, settings)
     say("set aside and split, by group")
     parts = split(dataset.images, settings.training)
@@ -89,7 +92,7 @@ def refresh(settings: Settings, *, force: bool = False) -> Path:
     print(f"  {certificate}")
 
     say("save")
-    card = _filled_card(model.card, certificate, parts, settings, test)
+    card = _filled_card(model.card, certificate, operators, parts, settings, test)
     golden = _golden(parts["test"], settings)
     folder = save(settings.paths.models, replace(model, card=card), golden, {SEEN: seen_lines(parts)})
     print(f"  {folder}")
@@ -147,6 +150,7 @@ def _count(images: Sequence[LabelledImage], label: Label) -> int:
 def _filled_card(
     card: ModelCard,
     certificate: Certificate,
+    operators: Operators,
     parts: dict[Part, list[LabelledImage]],
     settings: Settings,
     test: Evaluation,
@@ -155,6 +159,7 @@ def _filled_card(
         "fingerprint": certificate.data_fingerprint,
         "parts": {part: {label: _count(images, label) for label in LABELS} for part, images in parts.items()},
         "settings": settings.training.model_dump(mode="json"),
+        "operators": operators.as_dict(),
         SEEN_KEY: digest(seen_lines(parts)),
     }
     return card.model_copy(
