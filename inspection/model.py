@@ -147,10 +147,14 @@ class Scores:
 
     Attributes:
         logits: Of io and nio `[N, 2]`.
-        novelty: `[N]`; unidentified above 1.
+        distance: From the good training images `[N]`.
+        oddness: Log-odds of a pseudo-defect `[N]`.
+        novelty: Of both, `[N]`; unidentified above 1.
     """
 
     logits: Tensor
+    distance: Tensor
+    oddness: Tensor
     novelty: Tensor
 
 
@@ -185,7 +189,10 @@ class Model:
         """Score normalised images."""
         stages = self.stages(images_N1SS)
         logits_N2 = self.network.head(stages[-1])
-        return Scores(logits_N2.float().cpu(), self.novelty(describe(stages)).float().cpu())
+        distance_N = self.novelty.distance(describe(stages))
+        oddness_N = self.network.oddness(stages[-1])
+        found = logits_N2, distance_N, oddness_N, self.novelty(distance_N, oddness_N)
+        return Scores(*(scores.float().cpu() for scores in found))
 
 
 def library_versions() -> dict[str, str]:

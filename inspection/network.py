@@ -1,5 +1,8 @@
 """The supervised autoencoder: an encoder, a decoder that rebuilds the image, a classifier on the encoder's features.
 
+Beside the classifier a second output tells pseudo-defects from good images (`training.pseudo`): what it teaches the
+encoder is to see whatever is odd, also where no labelled defect shows it.
+
 After Le, Patterson and White, "Supervised autoencoders: improving generalization performance with unsupervised
 regularizers", NeurIPS 2018. Shapes: N images, C channels, S pixels a side, features of S/16 a side.
 """
@@ -35,12 +38,19 @@ class SupervisedAutoencoder(nn.Module):
             blocks = (ResidualBlock(before, width) for before, width in itertools.pairwise(_WIDTHS))
             self.encoder = nn.Sequential(Stem(_WIDTHS[0]), *blocks)
             self.head = Head(_WIDTHS[-1], GeneralisedMeanPool(), dropout)
+        self.odd = nn.Linear(_WIDTHS[-1], 1)
         self.decoder = _decoder(_WIDTHS)
 
     def forward(self, images_N1SS: Tensor) -> tuple[Tensor, Tensor]:
         """Normalised images -> logits `[N, 2]` (io, nio) and reconstruction `[N, 1, S, S]` in 0..1."""
         features_NChw = self.encoder(images_N1SS)
         return self.head(features_NChw), self.decoder(features_NChw)
+
+    def oddness(self, features_NChw: Tensor) -> Tensor:
+        """Features -> log-odds `[N]` of a pseudo-defect."""
+        pooled_NC = self.head.pool(features_NChw).flatten(1)
+        odd_N1: Tensor = self.odd(self.head.dropout(pooled_NC))
+        return odd_N1[:, 0]
 
     def stages(self, images_N1SS: Tensor) -> list[Tensor]:
         """Normalised images -> the outputs `[N, C, h, w]` of all encoder blocks; the last are the features."""

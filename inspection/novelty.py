@@ -31,29 +31,36 @@ def describe(stages: Sequence[Tensor]) -> Tensor:
 
 
 class Novelty(nn.Module):
-    """The Mahalanobis distance to the good training images, as a share of what good images of that kind keep to.
+    """How far an image is from the good training images, and how odd; each as a share of what good images keep to.
 
-    After Lee, Lee, Lee and Shin, "A simple unified framework for detecting out-of-distribution samples and adversarial
-    attacks", NeurIPS 2018; of the classes only io is kept, as a new kind of defect may resemble a known one.
+    The distance is that of Mahalanobis, after Lee, Lee, Lee and Shin, "A simple unified framework for detecting
+    out-of-distribution samples and adversarial attacks", NeurIPS 2018; of the classes only io is kept, as a new kind
+    of defect may resemble a known one.
 
     Attributes:
         centre: Of the io images `[D]`.
         whitening: `[D, D]`; what has the spread of the io images has unit variance behind it.
-        limit: The distance that only the budgeted share of good images exceeds; infinite before it is fitted, so that
-            nothing is novel.
+        farthest: The distance that only the budgeted share of good images exceeds; infinite before it is known.
+        oddest: The same of the log-odds of a pseudo-defect.
     """
 
     centre: Tensor
     whitening: Tensor
-    limit: Tensor
+    farthest: Tensor
+    oddest: Tensor
 
     def __init__(self, dimensions: int) -> None:
         super().__init__()
         self.register_buffer("centre", torch.zeros(dimensions))
         self.register_buffer("whitening", torch.eye(dimensions))
-        self.register_buffer("limit", torch.tensor(torch.inf))
+        self.register_buffer("farthest", torch.tensor(torch.inf))
+        self.register_buffer("oddest", torch.tensor(torch.inf))
 
-    def forward(self, descriptions_ND: Tensor) -> Tensor:
-        """Descriptions -> novelty `[N]`, not negative; unidentified above 1."""
-        distances_N: Tensor = torch.linalg.vector_norm((descriptions_ND - self.centre) @ self.whitening, dim=1)
-        return distances_N / self.limit
+    def distance(self, descriptions_ND: Tensor) -> Tensor:
+        """Descriptions -> distance `[N]` from the good training images."""
+        distance_N: Tensor = torch.linalg.vector_norm((descriptions_ND - self.centre) @ self.whitening, dim=1)
+        return distance_N
+
+    def forward(self, distance_N: Tensor, oddness_N: Tensor) -> Tensor:
+        """The greater share of the two `[N]`, not negative; unidentified above 1. What is no number stays none."""
+        return torch.maximum(distance_N / self.farthest, torch.exp(oddness_N - self.oddest))

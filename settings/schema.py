@@ -215,7 +215,7 @@ class TrainingSettings(Section):
     batch_size: Annotated[int, Field(ge=2)] = 128
     workers: Annotated[int, Field(ge=0, le=64)] = 0
     epochs: Annotated[int, Field(ge=1)] = 60
-    draws: Annotated[int, Field(ge=1)] = 40_000
+    draws: Annotated[int, Field(ge=1)] = 35_000
     patience: Annotated[int, Field(ge=1)] = 40
     optimizer: Literal["adamw", "adam"] = "adamw"
     learning_rate: Annotated[Rate, Field(gt=0, lt=1)] = 0.002

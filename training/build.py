@@ -15,7 +15,7 @@ from settings.schema import TrainingSettings
 from training.certify import choose_threshold, temperature
 from training.dataset import LabelledImage, Part, stack
 from training.fit import BalancedImages, History, fit
-from training.folds import Scored, deal, fit_novelty, how_many, novelty_limit, score, together
+from training.folds import Scored, deal, fit_novelty, how_many, limit_novelty, score, together
 
 _SMALLEST_STD = 1e-4  # of grey levels in 0..1; less than an 8-bit image can show
 
@@ -94,14 +94,13 @@ def _trained(
 
 
 def _with_limits(model: Model, scored: Scored, options: TrainingSettings) -> Model:
-    """Choose temperature, threshold and novelty limit on images that were not fitted to."""
-    limit = novelty_limit(scored.of("io")[1], options.unidentified_budget)
+    """Choose temperature, threshold and novelty limits on images that were not fitted to."""
+    limit_novelty(model, scored, options.unidentified_budget)
     found = temperature(scored.log_odds.tolist(), scored.is_nio)
-    # What is unidentified is nio whatever its probability.
-    nio, io = (
-        torch.where(distances > limit, surest, torch.sigmoid(log_odds / found)).tolist()
-        for (log_odds, distances), surest in ((scored.of("nio"), 1.0), (scored.of("io"), 0.0))
-    )
+    probabilities = torch.sigmoid(scored.log_odds / found)
+    # What is unidentified is nio whatever its probability: a nio image is caught, an io image is on another budget.
+    unidentified = model.novelty(scored.distances, scored.oddness) > 1
+    nio = torch.where(unidentified, 1.0, probabilities)[~scored.io].tolist()
+    io = torch.where(unidentified, 0.0, probabilities)[scored.io].tolist()
     threshold = choose_threshold(nio, io, options.required_recall, options.false_call_budget)
-    model.novelty.limit.fill_(limit)
     return replace(model, card=model.card.model_copy(update={"temperature": found, "threshold": threshold}))

@@ -19,8 +19,9 @@ from inspection.network import SupervisedAutoencoder
 from inspection.preprocess import Preprocessing
 from settings.schema import TrainingSettings
 from training.augment import augment
+from training.pseudo import pseudo_defects
 
-_NIO = 1
+_IO, _NIO = 0, 1
 _MIN_STEPS = 8
 _MIN_SCHEDULE = 10  # steps; with fewer the one-cycle schedule has no rise
 _EVALUATION_BATCH = 64
@@ -210,14 +211,26 @@ class _Tally:
         class_weights: Tensor,
         settings: TrainingSettings,
     ) -> Tensor:
-        """The batch's loss: weighted cross entropy, plus the mean squared error of the reconstruction."""
-        images = preprocessing.normalise(greys_N1SS).contiguous(memory_format=torch.channels_last)
-        with torch.autocast(
-            images.device.type, torch.bfloat16, enabled=network.training and _has_bfloat16(images.device)
-        ):
-            logits, rebuilt = network(images)
+        """The batch's loss: weighted cross entropy, and the mean squared error of the reconstruction.
+
+        In training also how well the good images are told from spoilt copies of half of them.
+        """
+        spoilt = greys_N1SS[:0]
+        if network.training:
+            good = greys_N1SS[classes_N == _IO]
+            spoilt = pseudo_defects(good[: len(good) // 2].cpu()).to(greys_N1SS.device)
+        seen = preprocessing.normalise(torch.cat([greys_N1SS, spoilt])).contiguous(memory_format=torch.channels_last)
+        half = network.training and _has_bfloat16(seen.device)
+        with torch.autocast(seen.device.type, torch.bfloat16, enabled=half):
+            features = network.encoder(seen)
+            rebuilt = network.decoder(features[: len(classes_N)])
+            logits = network.head(features[: len(classes_N)])
+            odd = network.oddness(torch.cat([features[: len(classes_N)][classes_N == _IO], features[len(classes_N) :]]))
         loss: Tensor = functional.cross_entropy(logits.float(), classes_N, class_weights)
         loss = loss + settings.reconstruction_weight * functional.mse_loss(rebuilt.float(), greys_N1SS)
+        if len(spoilt):
+            is_spoilt = torch.arange(len(odd), device=odd.device) >= len(odd) - len(spoilt)
+            loss = loss + functional.binary_cross_entropy_with_logits(odd.float(), is_spoilt.float())
         self._count += len(classes_N)
         self._loss = self._loss + loss.detach().cpu() * len(classes_N)
         self._right = self._right + (logits.detach().argmax(1) == classes_N).sum().cpu()

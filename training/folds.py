@@ -30,24 +30,26 @@ class Scored:
     """What a network that was not fitted to them says of images.
 
     Attributes:
-        images: In the order of the other two.
+        images: In the order of the other three.
         log_odds: Of nio `[N]`.
-        distances: `[N]`, from the good images that the network was fitted to, before any limit.
+        distances: From the good images that the network was fitted to `[N]`.
+        oddness: Log-odds of a pseudo-defect `[N]`.
     """
 
     images: list[LabelledImage]
     log_odds: Tensor
     distances: Tensor
+    oddness: Tensor
 
     @property
     def is_nio(self) -> list[bool]:
         """The labels."""
         return [image.label == "nio" for image in self.images]
 
-    def of(self, label: str) -> tuple[Tensor, Tensor]:
-        """Log-odds and distances of one label's images."""
-        mask = torch.tensor([image.label == label for image in self.images])
-        return self.log_odds[mask], self.distances[mask]
+    @property
+    def io(self) -> Tensor:
+        """Which are io `[N]`."""
+        return ~torch.tensor(self.is_nio)
 
 
 def together(parts: Iterable[Scored]) -> Scored:
@@ -57,6 +59,7 @@ def together(parts: Iterable[Scored]) -> Scored:
         [image for part in found for image in part.images],
         torch.cat([part.log_odds for part in found]),
         torch.cat([part.distances for part in found]),
+        torch.cat([part.oddness for part in found]),
     )
 
 
@@ -88,7 +91,7 @@ def deal(
 
 @torch.inference_mode()
 def fit_novelty(model: Model, images: Sequence[LabelledImage]) -> None:
-    """Set the model's `novelty` from the good images that its network was fitted to; the limit stays open.
+    """Set the model's `novelty` from the good images that its network was fitted to; its limits stay open.
 
     The covariance is shrunk after Ledoit and Wolf, "A well-conditioned estimator for large-dimensional covariance
     matrices", Journal of Multivariate Analysis 2004: there may be fewer images than numbers that describe one.
@@ -104,22 +107,27 @@ def fit_novelty(model: Model, images: Sequence[LabelledImage]) -> None:
     novelty.centre.copy_(centre_D)
     # Per number, so that a distance does not depend on how many there are.
     novelty.whitening.copy_(whitening_DD / DESCRIPTION**0.5)
-    novelty.limit.fill_(1.0)
     model.novelty.load_state_dict(novelty.state_dict())
 
 
 @torch.inference_mode()
 def score(model: Model, images: Sequence[LabelledImage]) -> Scored:
-    """Score images with a model whose novelty limit is still 1."""
+    """Score images, whatever the model's limits are."""
     greys, _ = stack(images)
     found = [model.scores(part) for part in _normalised(model, greys)]
-    log_odds_N = nio_log_odds(torch.cat([part.logits for part in found]))
-    return Scored(list(images), log_odds_N, torch.cat([part.novelty for part in found]).double())
+    return Scored(
+        list(images),
+        nio_log_odds(torch.cat([part.logits for part in found])),
+        torch.cat([part.distance for part in found]).double(),
+        torch.cat([part.oddness for part in found]).double(),
+    )
 
 
-def novelty_limit(io_distances_N: Tensor, budget: float) -> float:
-    """The distance that the budgeted share of new good images exceeds."""
-    return float(np.exp(tail_quantile(io_distances_N.log().tolist(), budget)))
+def limit_novelty(model: Model, scored: Scored, budget: float) -> None:
+    """Set the limits that together the budgeted share of new good images exceeds, half of it each."""
+    distances, oddness = scored.distances[scored.io], scored.oddness[scored.io]
+    model.novelty.farthest.fill_(float(np.exp(tail_quantile(distances.log().tolist(), budget / 2))))
+    model.novelty.oddest.fill_(tail_quantile(oddness.tolist(), budget / 2))
 
 
 def _normalised(model: Model, greys_N1SS: Tensor) -> Iterable[Tensor]:
