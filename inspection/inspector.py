@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from inspection.cam import MapMaker
 from inspection.model import Model
+from inspection.signals import Signals, measure
 from inspection.verdict import Verdict, judge
 
 
@@ -21,11 +22,13 @@ class Inspection:
         verdict: io or nio, and why.
         evidence: Where the network sees evidence for nio, float32 `[h, w]` in 0..1, relative to its peak.
         peak: The map's maximum before it was divided by it; 0 where nothing speaks for nio.
+        signals: What the watch for drift wants to know of the image, by name; see `inspection.signals`.
     """
 
     verdict: Verdict
     evidence: NDArray[np.float32]
     peak: float
+    signals: Signals
 
 
 class Inspector:
@@ -44,16 +47,23 @@ class Inspector:
 
     def inspect(self, images: Sequence[NDArray[np.float32]]) -> list[Inspection]:
         """Judge grey images `[H, W]` in 0..1, of any sizes; one inspection each, in their order."""
-        batch_N1SS = self.model.batch(images)
+        greys_N1SS = self.model.preprocessing.resized(images)
+        batch_N1SS = self.model.normalised(greys_N1SS)
         scores = self.model.scores(batch_N1SS)
         _, maps_Nhw, peaks_N = self._maps(batch_N1SS)
+        verdicts = [
+            judge(probability, self.model.card.threshold, novelty)
+            for probability, novelty in zip(
+                self.model.probability(scores.logits).tolist(), scores.novelty.tolist(), strict=True
+            )
+        ]
         return [
-            Inspection(judge(probability, self.model.card.threshold, novelty), evidence, float(peak))
-            for probability, novelty, evidence, peak in zip(
-                self.model.probability(scores.logits).tolist(),
-                scores.novelty.tolist(),
+            Inspection(verdict, evidence, float(peak), signals)
+            for verdict, evidence, peak, signals in zip(
+                verdicts,
                 maps_Nhw.float().cpu().numpy(),
                 peaks_N.tolist(),
+                measure(greys_N1SS, verdicts),
                 strict=True,
             )
         ]

@@ -34,6 +34,7 @@ from inspection.image import decode
 from inspection.network import DESCRIPTION, Architecture, SupervisedAutoencoder, nio_log_odds
 from inspection.novelty import Novelty, describe
 from inspection.preprocess import Preprocessing
+from inspection.reference import Reference
 from inspection.verdict import Label, judge
 
 FORMAT_VERSION = 2
@@ -133,6 +134,7 @@ class ModelCard(_Part):
     versions: dict[str, str]
     weights_sha256: str = ""
     golden: list[GoldenSample] = []
+    reference: Reference | None = None
 
     def content_id(self) -> str:
         """The hash of everything the model is, not of when it was made; and whether its recall is certified."""
@@ -174,7 +176,11 @@ class Model:
 
     def batch(self, images: Sequence[NDArray[np.float32]]) -> Tensor:
         """Grey images `[H, W]` in 0..1 -> normalised `[N, 1, S, S]` on the model's device."""
-        return self.preprocessing(images).to(self.device, memory_format=torch.channels_last)
+        return self.normalised(self.preprocessing.resized(images))
+
+    def normalised(self, greys_N1SS: Tensor) -> Tensor:
+        """Resized grey levels in 0..1 -> normalised, on the model's device."""
+        return self.preprocessing.normalise(greys_N1SS).to(self.device, memory_format=torch.channels_last)
 
     def probability(self, logits_N2: Tensor) -> Tensor:
         """Calibrated probability of nio `[N]`, with both classes weighing alike."""

@@ -29,13 +29,17 @@ class Preprocessing:
     mean: float
     std: float
 
+    def resized(self, images: Sequence[NDArray[np.float32]]) -> Tensor:
+        """Grey images `[H, W]` of any sizes -> batch `[N, 1, S, S]`, still in 0..1."""
+        return torch.stack([resize(pixels, self.image_size) for pixels in images])
+
     def normalise(self, images_N1SS: Tensor) -> Tensor:
         """Grey levels in 0..1 -> zero mean and unit variance over the training images."""
         return (images_N1SS - self.mean) / self.std
 
     def __call__(self, images: Sequence[NDArray[np.float32]]) -> Tensor:
         """Grey images `[H, W]` of any sizes -> normalised batch `[N, 1, S, S]`."""
-        return self.normalise(torch.stack([resize(pixels, self.image_size) for pixels in images]))
+        return self.normalise(self.resized(images))
 
 
 def resize(pixels: NDArray[np.float32], image_size: int) -> Tensor:
