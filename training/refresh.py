@@ -19,8 +19,8 @@ from inspection.errors import DatasetError, NotPromotedError
 from inspection.files import readable
 from inspection.image import decode
 from inspection.inspector import Inspector
-from inspection.model import Certificate, ModelCard, load, save
-from inspection.verdict import LABELS, Label
+from inspection.model import Certificate, Model, ModelCard, load, save
+from inspection.verdict import LABELS, Label, Verdict
 from settings.schema import CURRENT, Settings
 from training.build import be_repeatable, build, say
 from training.certify import Tested, certify
@@ -31,6 +31,7 @@ from training.gate import GATE, as_text, write_record
 from training.operators import Operators, read_operators
 from training.predict import predict
 from training.promote import check_links, in_use, promote
+from training.reference import make_reference
 from training.report import Findings, write_report
 from training.seen import SEEN, SEEN_KEY, digest, seen_lines
 
@@ -91,6 +92,9 @@ def refresh(settings: Settings, *, force: bool = False) -> Path:
     )
     print(f"  {certificate}")
 
+    say("reference: how io images look, for the watch over drift")
+    model = _with_reference(model, list(zip(parts["test"], tested, strict=True)), parts["train"] + parts["validation"])
+
     say("save")
     card = _filled_card(model.card, certificate, operators, parts, settings, test)
     golden = _golden(parts["test"], settings)
@@ -145,6 +149,17 @@ def _tell_unmatched(dataset: Dataset, settings: Settings) -> None:
 
 def _count(images: Sequence[LabelledImage], label: Label) -> int:
     return sum(image.label == label for image in images)
+
+
+def _with_reference(
+    model: Model, judged: Sequence[tuple[LabelledImage, Verdict]], fitted: Sequence[LabelledImage]
+) -> Model:
+    reference = make_reference(judged, fitted)
+    for name, known in reference.signals.items() if reference else ():
+        print(f"  {name:<12}{known.typical:>9.4g}  in {known.images} images")
+    if reference is None:
+        print("  none: no io image of the test was judged io")
+    return replace(model, card=model.card.model_copy(update={"reference": reference}))
 
 
 def _filled_card(
