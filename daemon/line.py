@@ -19,6 +19,7 @@ import torch
 
 from daemon.current_model import CurrentModel
 from daemon.disk import Retention, check_room
+from daemon.drift import DriftWatch
 from daemon.filing import Claim, Filing, GoneError, UnfinishedError, utc
 from daemon.folders import AwayError, Folders
 from daemon.inbox import Candidate, Inbox, Watch
@@ -79,6 +80,7 @@ class Line:
         stop: Set to end the loop after what is in hand.
         wake: Set to look at the inbox at once.
         tally: Counts what was done.
+        drift: Watches what was found.
         beat: Called while the loop is alive, with the state in a few words, and whether the inbox can be looked at.
         beat_s: At least so often.
     """
@@ -93,6 +95,7 @@ class Line:
         stop: threading.Event,
         wake: threading.Event,
         tally: Tally,
+        drift: DriftWatch,
         beat: Callable[[str, bool], None],
         beat_s: float = 20.0,
     ) -> None:
@@ -101,6 +104,7 @@ class Line:
         self._model = model
         self._log = log
         self._stop, self._wake, self._tally, self._beat, self._beat_s = stop, wake, tally, beat, beat_s
+        self._drift = drift
         self._filing = Filing(self._folders)
         self.inbox = Inbox(self._folders, settings.inbox, go_on=self._goes_on)
         self._watch = Watch(settings.paths.inbox, wake)
@@ -371,6 +375,7 @@ class Line:
             "milliseconds": {"decode": item.decode_ms, "judge": judge_ms, "draw": draw_ms},
         }
         self._filing.commit(item.claim, verdict.label, record, drawn)
+        self._drift.add(inspector.model.card, inspection, record["time"])
         self._file(item.claim)
 
     def _quarantine(self, claim: Claim, error: str) -> None:

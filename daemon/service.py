@@ -18,6 +18,7 @@ from pathlib import Path
 
 from daemon import durable
 from daemon.current_model import CurrentModel
+from daemon.drift import DriftWatch
 from daemon.filing import utc
 from daemon.folders import Folders
 from daemon.line import Line, Tally
@@ -54,6 +55,7 @@ class Service:
         self._tally = Tally()
         self._started = utc(datetime.now(UTC))
         self._model: CurrentModel | None = None
+        self._drift: DriftWatch | None = None
         self._log = open_log(settings.logs)
         self._status_written = 0.0
 
@@ -72,6 +74,8 @@ class Service:
             self._log.info("starting", version=version("solderwatch"), pid=os.getpid(), config=str(self._config))
             self._judge(lock, once=once)
             notify("STOPPING=1")
+            if self._drift:
+                self._drift.save(now=True)
             self._write_status("stopped")
             self._log.info("stopped", **self._tally.counts)
 
@@ -109,6 +113,9 @@ class Service:
             kept = None
         model = CurrentModel(settings.paths.models, settings.cam, device, self._log, kept)
         model.refresh()
+        if self._drift:
+            self._drift.save(now=True)
+        self._drift = DriftWatch(settings.drift, self._folders, self._log)
         line = Line(
             settings,
             self._folders,
@@ -117,6 +124,7 @@ class Service:
             stop=self._stop,
             wake=self._wake,
             tally=self._tally,
+            drift=self._drift,
             beat=self._beat,
             beat_s=_beat_s(),
         )
@@ -178,6 +186,8 @@ class Service:
         if now - self._status_written >= _STATUS_EVERY_S:
             self._status_written = now
             self._write_status(state)
+            if self._drift:
+                self._drift.save()
 
     def _summary(self, state: str) -> str:
         counts = ", ".join(f"{count} {name}" for name, count in self._tally.counts.items())
@@ -186,6 +196,8 @@ class Service:
     def _write_status(self, state: str) -> None:
         inspector = self._model.inspector if self._model else None
         card = inspector.model.card if inspector else None
+        if card and self._drift:
+            self._drift.use(card)
         content = {
             "pid": os.getpid(),
             "started": self._started,
@@ -197,6 +209,7 @@ class Service:
             "since_start": self._tally.counts,
             "per_minute": round(self._tally.per_minute(), 1),
             "last": self._tally.last,
+            "drift": self._drift.report() if self._drift else None,
         }
         # Not worth a sync, and never worth a verdict.
         with suppress(OSError), self._folders.beneath("work") as work:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ class Status:
         counts: Images in io, nio and quarantine; `waiting` in the inbox, `in_hand` in work.
         in_hand: The oldest of those in work: `file`, `claimed` since when, `attempts`, and whether it is `decided`.
         model: What `models/current` names; None without a model.
-        daemon: What the daemon last said: `pid`, `started`, `state`, `model`, `device`, `per_minute`, `last`, ...
+        daemon: What the daemon last said: `pid`, `started`, `state`, `model`, `device`, `last`, `drift`, ...
     """
 
     alive: bool
@@ -87,10 +88,25 @@ def as_text(status: Status) -> str:
         ("last verdict", f"{last['time']}  {last['outcome']}  {last['file']}" if last else "-"),
         ("rate", f"{said.get('per_minute', 0.0)} images a minute" if status.alive else "-"),
     ]
+    rows += [("drift", text) for text in _drift(said.get("drift") or {})]
     for claim in status.in_hand:
         waits_for = "to be filed as decided" if claim["decided"] else f"to be judged, attempt {claim['attempts']}"
         rows.append(("in hand", f"{claim['file']}  since {claim['claimed']}, {waits_for}"))
     return "\n".join(f"{name:<13} {value}" for name, value in rows)
+
+
+def _drift(report: dict[str, Any]) -> Iterator[str]:
+    """One line for each signal that has moved, or that none has; and what is not watched."""
+    if report.get("unwatched"):
+        yield f"not watched: {report['unwatched']}"
+    charts = report.get("charts") or []
+    for chart in charts:
+        if chart.get("moved"):
+            by = f" by {abs(chart['by_std'])} std" if "by_std" in chart else ""
+            now = f"now {chart['now']}, in the reference {chart['reference']}"
+            yield f"{chart['signal']} {chart['moved']}{by} since {chart['since']}: {now}"
+    if charts and not any(chart.get("moved") for chart in charts):
+        yield f"none, after {report['images']} images"
 
 
 def _claim(folder: Path) -> dict[str, Any] | None:

@@ -153,6 +153,13 @@ class DiskSettings(Section):
     keep_io_gb: Annotated[float, Field(gt=0)] | None = None
 
 
+class DriftSettings(Section):
+    """The watch over whether the line still is what the model was trained for."""
+
+    watch: bool = True
+    nio_share: Share | None = None
+
+
 class CamSettings(Section):
     """The class activation map beside each image."""
 
@@ -234,6 +241,7 @@ class Settings(Section):
     judge: JudgeSettings
     disk: DiskSettings
     cam: CamSettings
+    drift: DriftSettings
     logs: LogSettings
     training: TrainingSettings
 

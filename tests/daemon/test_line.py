@@ -17,6 +17,7 @@ import torch
 
 from daemon import durable
 from daemon.current_model import CurrentModel
+from daemon.drift import DriftWatch
 from daemon.folders import Folders
 from daemon.line import Line, Tally
 from daemon.logs import open_log
@@ -44,6 +45,7 @@ class Bench:
             stop=threading.Event(),
             wake=threading.Event(),
             tally=self.tally,
+            drift=DriftWatch(settings.drift, folders, log),
             beat=lambda state, _: self.beats.append(state),
         )
         self.inbox = settings.paths.inbox

@@ -37,7 +37,7 @@ from inspection.files import readable
 
 _CHANGING = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.link", "os.chmod", "os.utime"}
 _CHANGING_FLAGS = os.O_WRONLY | os.O_RDWR | os.O_CREAT
-_UNHARMED = (".jsonl.out", ".status.json.new")
+_UNHARMED = (".jsonl.out", ".status.json.new", ".drift.json.new")
 IMPATIENT = {f"daemon.trouble.{name}": 0.05 for name in ("_FIRST_BACKOFF_S", "_FIRST_REST_S", "_LONGEST_REST_S")}
 """Settings with which trouble is over soon."""
 # watchdog waits half a second for the other half of a rename, also before it ends.
