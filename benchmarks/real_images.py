@@ -52,7 +52,7 @@ def main() -> int:
 
 
 def _run(folder: Path, seed: int, image_size: int) -> dict[str, Any]:
-    held_out = _lay_out(folder, seed, image_size)
+    held_out = lay_out(folder, seed, image_size)
     subprocess.run([sys.executable, "-m", "training"], cwd=folder, check=True, stdout=subprocess.DEVNULL)
     records = _judge(folder, held_out)
     _check_filed(folder, held_out, records)
@@ -71,7 +71,7 @@ def _run(folder: Path, seed: int, image_size: int) -> dict[str, Any]:
     }
 
 
-def _lay_out(folder: Path, seed: int, image_size: int) -> dict[str, str]:
+def lay_out(folder: Path, seed: int, image_size: int) -> dict[str, str]:
     """Make the training folders; returns the labels of the images held out, by name."""
     held_out: dict[str, str] = {}
     for label in LABELS:
