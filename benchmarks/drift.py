@@ -12,7 +12,7 @@ import json
 import statistics
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
@@ -23,15 +23,18 @@ from scipy.ndimage import gaussian_filter
 
 from benchmarks.real_images import BALL, BGA, lay_out
 from benchmarks.row import Row
+from benchmarks.simulated import LEAST_SEVERITY
 from daemon.drift import DriftWatch
 from daemon.folders import Folders
 from daemon.logs import open_log
 from inspection.image import decode
 from inspection.inspector import Inspection, Inspector
-from inspection.model import load as load_model
 from settings import Settings, load
 from settings.schema import LogSettings
-from training.refresh import refresh
+from training.build import build
+from training.dataset import read, split, stack
+from training.evaluate import verdicts
+from training.reference import make_reference
 from training.simulate import simulate
 
 WITHIN, UNSHIFTED = 200, 50_000
@@ -110,12 +113,13 @@ def _rows(name: str, make: Callable[[Path, int], _Line], seeds: Sequence[int]) -
     all_noticed = all(delay is not None for of_shift in delays.values() for delay in of_shift)
     figure = f"{'; '.join(found)}; reference of {min(images)} to {max(images)} io images"
     yield Row(f"drift, {name}: planted shifts noticed within {WITHIN} images", "all", figure, all_noticed)
-    counted = f"{', '.join(map(str, alarms))} in {len(alarms)} streams"
-    yield Row(f"drift, {name}: false alarms in {UNSHIFTED:,} unshifted images", "at most 1", counted, max(alarms) <= 1)
+    counted = f"{', '.join(' '.join([str(len(told)), *told]) for told in alarms)} in {len(alarms)} streams"
+    few = all(len(told) <= 1 for told in alarms)
+    yield Row(f"drift, {name}: false alarms in {UNSHIFTED:,} unshifted images", "at most 1", counted, few)
 
 
-def _false_alarms(line: _Line, rng: np.random.Generator) -> int:
-    """Drifts told in a long stream of images that did not move."""
+def _false_alarms(line: _Line, rng: np.random.Generator) -> list[str]:
+    """What was told to have moved in a long stream of images that did not."""
     with _Watch(line) as watch:
         for inspection in line.draw(line.unshifted, UNSHIFTED, rng):
             watch.add(inspection)
@@ -127,10 +131,10 @@ def _delay(line: _Line, shifted: Sequence[Inspection], rng: np.random.Generator)
     with _Watch(line) as watch:
         for inspection in line.draw(line.unshifted, _BEFORE, rng):
             watch.add(inspection)
-        before = watch.told
+        before = len(watch.told)
         for number, inspection in enumerate(line.draw(shifted, WITHIN, rng), start=1):
             watch.add(inspection)
-            if watch.told > before:
+            if len(watch.told) > before:
                 return number
     return None
 
@@ -158,15 +162,18 @@ class _Watch:
         self._watch.add(self._card, inspection, _ANY_TIME)
 
     @property
-    def told(self) -> int:
-        """How many drifts the log tells of."""
-        return sum(json.loads(line)["event"] == "drift" for line in self._log.getvalue().splitlines())
+    def told(self) -> list[str]:
+        """The drifts that the log tells of: each the signals that moved."""
+        events = [json.loads(line) for line in self._log.getvalue().splitlines()]
+        return [
+            "+".join(chart["signal"] for chart in event["signals"]) for event in events if event["event"] == "drift"
+        ]
 
 
 def _simulated(folder: Path, seed: int, *, io_count: int = 1800, nio_count: int = 200) -> _Line:
-    simulate(folder / "dataset", io=io_count, nio=nio_count, seed=seed)
-    inspector = _train(folder, f"training: {{image_size: 64, epochs: 5, seed: {seed}}}\n")
-    simulate(folder / "fresh", io=1500, nio=150, seed=1000 + seed)
+    simulate(folder / "dataset", io=io_count, nio=nio_count, seed=seed, least_severity=LEAST_SEVERITY)
+    inspector = _train(folder, f"training: {{image_size: 64, epochs: 20, folds: 0, seed: {seed}}}\n")
+    simulate(folder / "fresh", io=1500, nio=150, seed=1000 + seed, least_severity=LEAST_SEVERITY)
     return _judge(inspector, folder / "fresh", BGA / "io")
 
 
@@ -176,16 +183,24 @@ def _few_simulated(folder: Path, seed: int) -> _Line:
 
 def _bga(folder: Path, seed: int) -> _Line:
     lay_out(folder, seed, 64)
-    inspector = _train(folder, f"training: {{image_size: 64, epochs: 15, seed: {seed}, group_pattern: '{BALL}'}}\n")
-    simulate(folder / "other", io=100, nio=0, seed=seed)
+    inspector = _train(
+        folder, f"training: {{image_size: 64, epochs: 30, folds: 0, seed: {seed}, group_pattern: '{BALL}'}}\n"
+    )
+    simulate(folder / "other", io=50, nio=0, seed=seed)
     return _judge(inspector, folder / "held-out", folder / "other" / "io")
 
 
 def _train(folder: Path, config: str) -> Inspector:
-    (folder / "config.yaml").write_text(f"device: cpu\n{config}", encoding="utf-8")
+    """What the refresh does, but for folds, report and gate, which no chart depends on."""
+    (folder / "config.yaml").write_text(config, encoding="utf-8")
+    settings = load(folder / "config.yaml")
     with contextlib.redirect_stdout(io.StringIO()):
-        model = refresh(load(folder / "config.yaml"))
-    return Inspector(load_model(model, torch.device("cpu")), "XGradCAM", only_last_conv=True)
+        parts = split(read(settings).images, settings.training)
+        model, _, _ = build(parts, settings.training, torch.device("cpu"))
+    tested = zip(parts["test"], verdicts(model, stack(parts["test"])[0]), strict=True)
+    reference = make_reference(list(tested), parts["train"] + parts["validation"])
+    model = replace(model, card=model.card.model_copy(update={"model_id": "trained", "reference": reference}))
+    return Inspector(model, "XGradCAM", only_last_conv=True)
 
 
 def _judge(inspector: Inspector, fresh: Path, other_part: Path) -> _Line:

@@ -36,7 +36,8 @@ STATE = ".drift.json"
 SHARE = "nio_share"
 _LEARNED = 500
 _UNLEARNED = ShareLimits(most=0.5, least=0.0)
-_LARGEST_ALLOWANCE = 2.0
+_ROOM = 0.2
+"""Between a chart's allowance and the highest score: with less it would take too long to move, whatever happened."""
 _SAVE_EVERY_S = 10.0
 _DIGITS = 4
 
@@ -112,7 +113,9 @@ class DriftWatch:
         self._reference = card.reference if self._settings.watch else None
         signals = self._reference.signals if self._reference else {}
         limits = {name: Limits.of(found.standard_error) for name, found in signals.items()}
-        self._limits = {name: found for name, found in limits.items() if found.allowance <= _LARGEST_ALLOWANCE}
+        self._limits = {
+            name: found for name, found in limits.items() if found.allowance + _ROOM <= signals[name].highest_score
+        }
         self._unwatched = self._why_unwatched(card, sorted(set(limits) - set(self._limits)))
         if self._unwatched and self._settings.watch:
             self._log.warning("drift_unwatched", model=card.model_id, why=self._unwatched)

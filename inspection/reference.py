@@ -47,20 +47,27 @@ class Distribution(_Part):
         """The median."""
         return self.quantiles[len(SCORES) // 2]
 
+    @property
+    def highest_score(self) -> float:
+        """What the highest of so many independent images scores (van der Waerden); none is told to be higher."""
+        independent = 1 / self.standard_error**2
+        return min(SCORES[-1], _NORMAL.inv_cdf(independent / (independent + 1)))
+
     def normal_score(self, value: float) -> float:
-        """A value as standard deviations of a normal distribution, -3 to 3: one wild image cannot move a chart far."""
+        """A value as standard deviations of a normal distribution; one wild image cannot move a chart far."""
         low, high = bisect_left(self.quantiles, value), bisect_right(self.quantiles, value)
         if high - low == 1:
-            return SCORES[low]
-        if high > low:  # many images had this very value: they share what lies between its first quantile and its last
+            score = SCORES[low]
+        elif low == high and low in {0, len(SCORES)}:
+            score = SCORES[max(0, low - 1)]
+        elif low == high:
+            below, above = self.quantiles[low - 1], self.quantiles[low]
+            score = SCORES[low - 1] + (value - below) / (above - below) * (SCORES[low] - SCORES[low - 1])
+        else:  # many images had this very value: they share what lies between its first quantile and its last
             lowest = SCORES[low] if low > 0 else -math.inf
             highest = SCORES[high - 1] if high < len(SCORES) else math.inf
-            return _mean_between(lowest, highest)
-        if low in {0, len(SCORES)}:
-            return SCORES[max(0, low - 1)]
-        below, above = self.quantiles[low - 1], self.quantiles[low]
-        share = (value - below) / (above - below)
-        return SCORES[low - 1] + share * (SCORES[low] - SCORES[low - 1])
+            score = _mean_between(lowest, highest)
+        return max(-self.highest_score, min(score, self.highest_score))
 
 
 def _mean_between(low: float, high: float) -> float:
