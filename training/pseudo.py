@@ -24,12 +24,14 @@ def pseudo_defects(greys_N1SS: Tensor) -> Tensor:
     CVPR 2021, and Zavrtanik, Kristan and Skocaj, "DRAEM", ICCV 2021.
 
     Args:
-        greys_N1SS: Grey levels in 0..1.
+        greys_N1SS: Grey levels in 0..1; a batch may hold no good image at all.
 
     Returns:
         Grey levels in 0..1, same shape. Draws from torch's global generator.
     """
     count, _, side, _ = greys_N1SS.shape
+    if not count:
+        return greys_N1SS
     window, mask = _places(count, side)
     contents = torch.stack([_brighter(greys_N1SS), _from_elsewhere(greys_N1SS), _from_another(greys_N1SS)])
     kinds = torch.randint(0, _KINDS, (count,))
