@@ -15,7 +15,7 @@ from settings.schema import TrainingSettings
 from training.certify import choose_threshold, temperature
 from training.dataset import LabelledImage, Part, stack
 from training.fit import BalancedImages, History, fit
-from training.folds import Scored, deal, fit_novelty, how_many, limit_novelty, score, together
+from training.folds import Scored, deal, fit_novelty, how_many, limit_novelty, score, together, unidentified
 
 _SMALLEST_STD = 1e-4  # of grey levels in 0..1; less than an 8-bit image can show
 
@@ -97,10 +97,6 @@ def _with_limits(model: Model, scored: Scored, options: TrainingSettings) -> Mod
     """Choose temperature, threshold and novelty limits on images that were not fitted to."""
     limit_novelty(model, scored, options.unidentified_budget)
     found = temperature(scored.log_odds.tolist(), scored.is_nio)
-    probabilities = torch.sigmoid(scored.log_odds / found)
-    # What is unidentified is nio whatever its probability: a nio image is caught, an io image is on another budget.
-    unidentified = model.novelty(scored.distances, scored.oddness) > 1
-    nio = torch.where(unidentified, 1.0, probabilities)[~scored.io].tolist()
-    io = torch.where(unidentified, 0.0, probabilities)[scored.io].tolist()
+    nio, io = scored.to_choose_on(unidentified(model, scored), found)
     threshold = choose_threshold(nio, io, options.required_recall, options.false_call_budget)
     return replace(model, card=model.card.model_copy(update={"temperature": found, "threshold": threshold}))

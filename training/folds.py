@@ -51,6 +51,16 @@ class Scored:
         """Which are io `[N]`."""
         return ~torch.tensor(self.is_nio)
 
+    def to_choose_on(self, unidentified_N: Tensor, temperature: float) -> tuple[list[float], list[float]]:
+        """The probabilities of the nio and of the io images that a threshold is chosen on.
+
+        What is unidentified is nio whatever its probability: a nio image is caught, an io image is on another budget.
+        """
+        probabilities = torch.sigmoid(self.log_odds / temperature)
+        nio = torch.where(unidentified_N, 1.0, probabilities)[~self.io].tolist()
+        io = torch.where(unidentified_N, 0.0, probabilities)[self.io].tolist()
+        return nio, io
+
 
 def together(parts: Iterable[Scored]) -> Scored:
     """The scores of several networks, each of its own images, as if one had made them."""
@@ -128,6 +138,12 @@ def limit_novelty(model: Model, scored: Scored, budget: float) -> None:
     distances, oddness = scored.distances[scored.io], scored.oddness[scored.io]
     model.novelty.farthest.fill_(float(np.exp(tail_quantile(distances.log().tolist(), budget / 2))))
     model.novelty.oddest.fill_(tail_quantile(oddness.tolist(), budget / 2))
+
+
+def unidentified(model: Model, scored: Scored) -> Tensor:
+    """Which of the images are beyond a model's limits `[N]`."""
+    novelty_N: Tensor = model.novelty(scored.distances.to(model.device), scored.oddness.to(model.device))
+    return (novelty_N > 1).cpu()
 
 
 def _normalised(model: Model, greys_N1SS: Tensor) -> Iterable[Tensor]:
