@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from inspection.files import readable
 from inspection.image import decode
@@ -37,11 +35,6 @@ class Prediction:
     def name(self) -> str:
         """`file` as text, for people."""
         return readable(self.file)
-
-    @property
-    def link(self) -> str:
-        """`file` as a relative URL."""
-        return quote(os.fsencode(self.file))
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""

@@ -28,6 +28,7 @@ from training.contest import hold_gate
 from training.dataset import Dataset, LabelledImage, Part, read, split, stack
 from training.evaluate import Evaluation, evaluate, table, verdicts
 from training.gate import GATE, as_text, write_record
+from training.labels import check_labels
 from training.operators import Operators, read_operators
 from training.predict import predict
 from training.promote import check_links, in_use, promote
@@ -74,7 +75,7 @@ def refresh(settings: Settings, *, force: bool = False) -> Path:
     for part, images in parts.items():
         print(f"  {part:<11}" + "".join(f"{_count(images, label):>7} {label}" for label in LABELS))
 
-    model, history, _ = build(parts, settings.training, device)
+    model, history, scored = build(parts, settings.training, device)
 
     say("test: images that neither weights nor limits were chosen on")
     tested = verdicts(model, stack(parts["test"])[0])
@@ -112,9 +113,10 @@ def refresh(settings: Settings, *, force: bool = False) -> Path:
         history=history,
         test=test,
         test_verdicts=tested,
+        certificate=certificate,
+        labels=check_labels(scored, inspector.model, settings.training),
         predictions=predictions,
-        required_recall=settings.training.required_recall,
-        vertical_flip=settings.training.vertical_flip,
+        options=settings.training,
     )
     print(f"  {write_report(folder / 'report', findings, inspector, settings.inbox.max_pixels)}")
 

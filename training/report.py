@@ -1,34 +1,37 @@
-"""The report of one training: figures, and one HTML page that works offline."""
+"""The report of one training: one HTML page that holds all that it shows, and the numbers beside it as JSON."""
 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 import torch
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from matplotlib import pyplot as plt
-from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from inspection.files import readable
 from inspection.image import decode
 from inspection.inspector import Inspector
-from inspection.picture import overlay_map, strength
-from inspection.verdict import LABELS, Verdict
+from inspection.model import Certificate
+from inspection.verdict import LABELS, Label, Verdict
+from settings.schema import TrainingSettings
+from training import figures
 from training.augment import augment
 from training.dataset import Dataset, LabelledImage
 from training.evaluate import Evaluation
 from training.fit import History
+from training.labels import Doubt, LabelCheck
 from training.predict import Prediction
+from training.strange import StrangeKind, is_novel, judge_strange
 
-mpl.use("Agg")
-
-_MAPS = 4  # images of each kind in the figure of maps
+_SHOWN = 6  # images of one kind
+_STRANGE = 20  # images that strange ones are made of
 
 
 @dataclass(frozen=True)
@@ -40,168 +43,204 @@ class Findings:
     history: History
     test: Evaluation
     test_verdicts: list[Verdict]
+    certificate: Certificate
+    labels: LabelCheck
     predictions: list[Prediction]
-    required_recall: float
-    vertical_flip: float
+    options: TrainingSettings
+
+    @cached_property
+    def _folder(self) -> str:
+        return os.path.commonpath([image.path.parent for image in self.dataset.images]) + os.sep
+
+    def name(self, path: Path | str) -> str:
+        """A file's name for people, from the data set's folder on: where that lies is no customer's business."""
+        return readable(str(path).removeprefix(self._folder))
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A test image and its verdict."""
+
+    image: LabelledImage
+    verdict: Verdict
+
+    @property
+    def wrong(self) -> bool:
+        """Whether the verdict is not the label."""
+        return self.image.label != self.verdict.label
+
+    @property
+    def score(self) -> float:
+        """What the verdicts go by: the nio probability, or more where the image is unidentified."""
+        return float(figures.as_judged([self.verdict])[0])
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A picture on the page, the map over it where there is one, and what is said under it."""
+
+    picture: str
+    mapped: str | None
+    title: str
+    lines: list[str]
 
 
 def write_report(folder: Path, findings: Findings, inspector: Inspector, max_pixels: int) -> Path:
-    """Write the figures, `metrics.json` and `index.html`.
+    """Write `index.html`, which needs no other file, and `metrics.json`.
 
     Args:
         folder: Where the report goes; made if it is not there.
         findings: What the training found.
         inspector: With the trained model, for the maps.
-        max_pixels: Limit when images are decoded again for the figures.
+        max_pixels: Limit when images are decoded again for the pictures.
 
     Returns:
         The page.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    test = findings.parts["test"]
-    _save(_curves(findings.history), folder / "epochs.png")
-    _save(_confusion(findings.test), folder / "confusion.png")
-    _save(_scores(findings), folder / "scores.png")
-    _save(_transformed(test[0], inspector, findings.vertical_flip, max_pixels), folder / "transformed.png")
-    shown = _worth_showing(test, _probabilities(findings))
-    _save(_maps(shown, inspector, max_pixels), folder / "maps.png")
+    good = [image for image in findings.parts["test"] if image.label == "io"][:_STRANGE]
+    strange = judge_strange([_decode(image, max_pixels) for image in good], inspector.model)
     numbers = {
         "model": inspector.model.card.model_dump(mode="json", exclude={"golden"}),
         "history": findings.history.as_dict(),
         "unseen": [prediction.as_dict() for prediction in findings.predictions],
+        "strange": [
+            {"made": kind.name, "images": kind.count, "novel": kind.novel, "defect": kind.defect, "io": kind.io}
+            for kind in strange
+        ],
+        "doubted_labels": [
+            {"file": findings.name(doubt.image.path), "label": doubt.image.label, "probability": doubt.probability}
+            for doubt in (*findings.labels.nio, *findings.labels.io)
+        ],
     }
     (folder / "metrics.json").write_text(json.dumps(numbers, indent=2, allow_nan=False) + "\n", "utf-8")
     page = folder / "index.html"
-    page.write_text(_page(findings, inspector), "utf-8")
+    page.write_text(_page(findings, strange, inspector, max_pixels), "utf-8")
     return page
 
 
-def _page(findings: Findings, inspector: Inspector) -> str:
+def _page(findings: Findings, strange: list[StrangeKind], inspector: Inspector, max_pixels: int) -> str:
     environment = Environment(
-        loader=PackageLoader("training"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+        loader=PackageLoader("training"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
-    environment.filters["name"] = lambda path: readable(str(path))
-    counts = [
-        (part, *(sum(image.label == label for image in images) for label in LABELS))
-        for part, images in findings.parts.items()
-    ]
+    environment.filters |= {
+        "name": findings.name,
+        "percent": _percent,
+        "number": _number,
+        "setting": json.dumps,
+        "photograph": figures.photograph,
+    }
+    labels: list[Label] = [image.label for image in findings.parts["test"]]
+    required = findings.certificate.required_recall
     context: dict[str, Any] = {
         "card": inspector.model.card,
+        "certificate": findings.certificate,
         "cam_method": inspector.cam_method,
         "findings": findings,
-        "parts": counts,
+        "test": findings.test,
+        "operating_curves": figures.operating_curves(labels, findings.test_verdicts, findings.test, required),
+        "score_histogram": figures.score_histogram(labels, findings.test_verdicts, findings.test.threshold),
+        "novelty_histogram": figures.novelty_histogram(labels, findings.test_verdicts),
+        "training_curves": figures.training_curves(findings.history),
+        "galleries": _galleries(findings, inspector, max_pixels),
+        "novel": {
+            label: sum(
+                is_novel(verdict) for one, verdict in zip(labels, findings.test_verdicts, strict=True) if one == label
+            )
+            for label in LABELS
+        },
+        "strange": strange,
+        "doubts": {
+            label: [_doubt(doubt, findings.name(doubt.image.path), max_pixels) for doubt in doubts[:_SHOWN]]
+            for label, doubts in (("nio", findings.labels.nio), ("io", findings.labels.io))
+        },
+        "seen": _what_the_network_sees(findings, inspector, max_pixels),
+        "parts": {
+            part: [sum(image.label == label for image in images) for label in LABELS]
+            for part, images in findings.parts.items()
+        },
         "fingerprint": findings.dataset.fingerprint(),
-        "wrong": [prediction for prediction in findings.predictions if not prediction.right],
     }
     return environment.get_template("report.html").render(context)
 
 
-def _save(figure: Figure, path: Path) -> None:
-    figure.savefig(path, dpi=110, bbox_inches="tight")
-    plt.close(figure)
+def _galleries(findings: Findings, inspector: Inspector, max_pixels: int) -> list[tuple[str, list[Shown]]]:
+    """The worst mistakes, or where there is none of a kind the nearest to one; misses first. Then the surest nio."""
+    test = [Judged(*pair) for pair in zip(findings.parts["test"], findings.test_verdicts, strict=True)]
+    nio = sorted((one for one in test if one.image.label == "nio"), key=lambda one: one.score)
+    io = sorted((one for one in test if one.image.label == "io"), key=lambda one: -one.score)
+    missed, called = [one for one in nio if one.wrong], [one for one in io if one.wrong]
+    half = _SHOWN // 2
+    chosen = [
+        (_heading("Missed defects", "escapes", missed), missed[:_SHOWN])
+        if missed
+        else ("No defect was missed; these came nearest", nio[:half]),
+        (_heading("False calls", "io judged nio", called), called[:_SHOWN])
+        if called
+        else ("No io image was called nio; these came nearest", io[:half]),
+        ("The surest defects", [one for one in reversed(nio) if one.verdict.reason == "defect"][:half]),
+    ]
+    return [(title, [_with_map(one, inspector, max_pixels) for one in images]) for title, images in chosen]
 
 
-def _curves(history: History) -> Figure:
-    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.6))
-    epochs = range(1, len(history.train_loss) + 1)
-    for axis, name, train, validation in (
-        (left, "loss", history.train_loss, history.validation_loss),
-        (right, "accuracy", history.train_accuracy, history.validation_accuracy),
-    ):
-        axis.plot(epochs, train, label="training")
-        if validation:
-            axis.plot(epochs, validation, label="validation")
-        axis.axvline(history.best + 1, color="grey", linestyle=":", label="weights kept")
-        axis.set(xlabel="epoch", ylabel=name)
-        axis.legend()
-    left.set_yscale("log")
-    return figure
+def _heading(what: str, meaning: str, images: Sequence[Judged]) -> str:
+    shown = f", the worst {_SHOWN} of {len(images)}" if len(images) > _SHOWN else f": {len(images)}"
+    return f"{what} ({meaning}){shown}"
 
 
-def _confusion(evaluation: Evaluation) -> Figure:
-    figure, axis = plt.subplots(figsize=(3.8, 3.4))
-    matrix = np.array(evaluation.confusion)
-    axis.imshow(matrix / np.maximum(matrix.sum(1, keepdims=True), 1), cmap="Blues", vmin=0, vmax=1)
-    for (row, column), count in np.ndenumerate(matrix):
-        dark = count > matrix[row].sum() / 2
-        axis.text(column, row, str(count), ha="center", va="center", color="white" if dark else "black")
-    axis.set(xticks=(0, 1), xticklabels=LABELS, yticks=(0, 1), yticklabels=LABELS, xlabel="judged", ylabel="true")
-    return figure
+def _with_map(judged: Judged, inspector: Inspector, max_pixels: int) -> Shown:
+    pixels = _decode(judged.image, max_pixels)
+    verdict = judged.verdict
+    return Shown(
+        figures.stretched(pixels),
+        figures.mapped(pixels, inspector.inspect([pixels])[0]),
+        readable(judged.image.path.name),
+        [
+            f"labelled {judged.image.label}, judged {verdict.label} ({verdict.reason})",
+            f"p(nio) {_number(verdict.probability)}, threshold {_number(verdict.threshold)}",
+            f"novelty {_number(verdict.novelty)}",
+        ],
+    )
 
 
-def _probabilities(findings: Findings) -> list[float]:
-    return [1.0 if verdict.probability is None else verdict.probability for verdict in findings.test_verdicts]
+def _doubt(doubt: Doubt, name: str, max_pixels: int) -> Shown:
+    picture = figures.stretched(_decode(doubt.image, max_pixels))
+    lines = [f"labelled {doubt.image.label}", f"p(nio) {_number(doubt.probability)}"]
+    return Shown(picture, None, name, lines)
 
 
-def _scores(findings: Findings) -> Figure:
-    """The test images' nio probabilities in log-odds, where both ends can be seen."""
-    figure, axis = plt.subplots(figsize=(7, 3.2))
+def _what_the_network_sees(findings: Findings, inspector: Inspector, max_pixels: int) -> list[Shown]:
+    """One raw image beside what the network gets, an augmented self, and what the decoder rebuilds of it."""
+    image = findings.parts["test"][0]
+    raw = _decode(image, max_pixels)
+    normalised = inspector.model.batch([raw])
+    with torch.inference_mode():
+        _, rebuilt = inspector.model.network(normalised)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        changed = augment(image.grey[None], findings.options.vertical_flip)
+    return [
+        Shown(figures.stretched(pixels), None, title, lines)
+        for title, lines, pixels in (
+            ("raw", [f"{raw.shape[1]} x {raw.shape[0]} pixels"], raw),
+            ("resized and normalised", [f"{normalised.shape[-1]} pixels a side"], normalised[0, 0].cpu().numpy()),
+            ("augmented", ["in training only"], changed[0, 0].numpy()),
+            ("rebuilt by the decoder", [], rebuilt[0, 0].float().cpu().numpy()),
+        )
+    ]
 
-    def log_odds(values: Sequence[float]) -> Any:
-        clipped = np.clip(values, 1e-9, 1 - 1e-9)
-        return np.log10(clipped / (1 - clipped))
 
-    labels = np.array([image.label for image in findings.parts["test"]])
-    scores = log_odds(_probabilities(findings))
-    bins = np.linspace(scores.min() - 0.1, scores.max() + 0.1, 40).tolist()
-    for label, colour in zip(LABELS, ("tab:green", "tab:red"), strict=True):
-        axis.hist(scores[labels == label], bins, label=label, color=colour, alpha=0.6)
-    axis.axvline(log_odds([findings.test.threshold])[0], color="black", linestyle="--", label="threshold")
-    axis.set(xlabel="log10 odds of nio", ylabel="test images")
-    axis.legend()
-    return figure
-
-
-def _decode(image: LabelledImage, max_pixels: int) -> Any:
+def _decode(image: LabelledImage, max_pixels: int) -> NDArray[np.float32]:
     return decode(image.path.read_bytes(), max_pixels=max_pixels).pixels
 
 
-def _transformed(image: LabelledImage, inspector: Inspector, vertical_flip: float, max_pixels: int) -> Figure:
-    """One raw image beside what the network gets, an augmented self, and what the decoder rebuilds of it."""
-    model = inspector.model
-    raw = _decode(image, max_pixels)
-    with torch.inference_mode():
-        normalised = model.batch([raw])
-        _, rebuilt = model.network(normalised)
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        changed = augment(image.grey[None], vertical_flip)
-    panels = [
-        (f"raw, {raw.shape[1]} x {raw.shape[0]}", raw),
-        (f"resized and normalised, {normalised.shape[-1]} a side", normalised[0, 0].cpu().numpy()),
-        ("augmented (training only)", changed[0, 0].numpy()),
-        ("rebuilt by the decoder", rebuilt[0, 0].float().cpu().numpy()),
-    ]
-    figure, axes = plt.subplots(1, len(panels), figsize=(3 * len(panels), 3.3))
-    for axis, (title, pixels) in zip(axes, panels, strict=True):
-        axis.imshow(pixels, cmap="gray")
-        axis.set_title(title, fontsize=9)
-        axis.axis("off")
-    return figure
+def _percent(share: float) -> str:
+    return f"{100 * share:.2f} %"
 
 
-def _worth_showing(images: Sequence[LabelledImage], probabilities: Sequence[float]) -> list[LabelledImage]:
-    """The surest nio and io images, and of each label the one that was judged worst."""
-    ranked = sorted(zip(probabilities, images, strict=True), key=lambda pair: pair[0])
-    io = [image for _, image in ranked if image.label == "io"]
-    nio = [image for _, image in reversed(ranked) if image.label == "nio"]
-    half = _MAPS - 1
-    return [*nio[:half], *nio[half:][-1:], *io[:half], *io[half:][-1:]]
-
-
-def _maps(images: Sequence[LabelledImage], inspector: Inspector, max_pixels: int) -> Figure:
-    columns = (len(images) + 1) // 2
-    figure, axes = plt.subplots(4, columns, figsize=(2.6 * columns, 10.5), squeeze=False)
-    for axis in axes.flat:
-        axis.axis("off")
-    for index, image in enumerate(images):
-        raw = _decode(image, max_pixels)
-        inspection = inspector.inspect([raw])[0]
-        verdict = inspection.verdict
-        row, column = divmod(index, columns)
-        axes[2 * row, column].imshow(raw, cmap="gray")
-        axes[2 * row, column].set_title(f"is {image.label}", fontsize=9)
-        axes[2 * row + 1, column].imshow(overlay_map(raw, inspection.evidence, strength(verdict), 480))
-        title = f"judged {verdict.label}, p(nio) {verdict.probability or 0:.3g}"
-        axes[2 * row + 1, column].set_title(title, fontsize=9)
-    return figure
+def _number(value: float | None) -> str:
+    return "none" if value is None else f"{value:.4g}"
