@@ -170,28 +170,26 @@ class _Watch:
         ]
 
 
-def _simulated(folder: Path, seed: int, *, io_count: int = 1800, nio_count: int = 200) -> _Line:
+def _simulated(folder: Path, seed: int, *, io_count: int = 1800, nio_count: int = 200, folds: int = 0) -> _Line:
     simulate(folder / "dataset", io=io_count, nio=nio_count, seed=seed, least_severity=LEAST_SEVERITY)
-    inspector = _train(folder, f"training: {{image_size: 64, epochs: 20, folds: 0, seed: {seed}}}\n")
+    inspector = _train(folder, f"training: {{image_size: 64, epochs: 20, folds: {folds}, seed: {seed}}}\n")
     simulate(folder / "fresh", io=1500, nio=150, seed=1000 + seed, least_severity=LEAST_SEVERITY)
     return _judge(inspector, folder / "fresh", BGA / "io")
 
 
 def _few_simulated(folder: Path, seed: int) -> _Line:
-    return _simulated(folder, seed, io_count=480, nio_count=120)
+    return _simulated(folder, seed, io_count=480, nio_count=120, folds=4)
 
 
 def _bga(folder: Path, seed: int) -> _Line:
     lay_out(folder, seed, 64)
-    inspector = _train(
-        folder, f"training: {{image_size: 64, epochs: 30, folds: 0, seed: {seed}, group_pattern: '{BALL}'}}\n"
-    )
+    inspector = _train(folder, f"training: {{image_size: 64, epochs: 30, seed: {seed}, group_pattern: '{BALL}'}}\n")
     simulate(folder / "other", io=50, nio=0, seed=seed)
     return _judge(inspector, folder / "held-out", folder / "other" / "io")
 
 
 def _train(folder: Path, config: str) -> Inspector:
-    """What the refresh does, but for folds, report and gate, which no chart depends on."""
+    """What the refresh does, but for certificate, report and gate, which no chart depends on."""
     (folder / "config.yaml").write_text(config, encoding="utf-8")
     settings = load(folder / "config.yaml")
     with contextlib.redirect_stdout(io.StringIO()):
