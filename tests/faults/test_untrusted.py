@@ -42,8 +42,9 @@ def refused_or_sound(folder: Path) -> str | None:
         said = str(error)
         assert "\n" not in said
         return said
-    logits = model.logits(torch.zeros(1, 1, 32, 32))
-    assert torch.isfinite(logits).all()
+    scores = model.scores(torch.zeros(1, 1, 32, 32))
+    assert torch.isfinite(scores.logits).all()
+    assert torch.isfinite(scores.novelty).all()
     return None
 
 

@@ -63,12 +63,15 @@ def test_the_same_twice(inspector: Inspector) -> None:
 
 
 def test_the_verdict_is_that_of_the_model(inspector: Inspector) -> None:
-    """The map costs no accuracy: the probability is the one of the bare model, judged by its threshold."""
-    logits = inspector.model.logits(inspector.model.batch(MIXED))
-    for scores, inspection in zip(logits.double(), inspector.inspect(MIXED), strict=True):
-        expected = judge(torch.softmax(scores, 0)[1].item(), inspector.model.card.threshold)
+    """The map costs no accuracy: probability and novelty are those of the bare model, judged by its threshold."""
+    scores = inspector.model.scores(inspector.model.batch(MIXED))
+    for logits, novelty, inspection in zip(
+        scores.logits.double(), scores.novelty.tolist(), inspector.inspect(MIXED), strict=True
+    ):
+        expected = judge(torch.softmax(logits, 0)[1].item(), inspector.model.card.threshold, novelty)
         assert inspection.verdict.label == expected.label
         assert inspection.verdict.probability == pytest.approx(expected.probability, abs=2e-6)
+        assert inspection.verdict.novelty == pytest.approx(expected.novelty, rel=1e-4)
         assert inspection.evidence.dtype == np.float32
 
 
@@ -79,6 +82,7 @@ def test_no_number_is_nio(inspector: Inspector, level: float) -> None:
     before, broken, after = inspector.inspect([MIXED[0], strange, MIXED[1]])
     assert (broken.verdict.label, broken.verdict.reason) == ("nio", "unidentified")
     assert broken.verdict.probability is None
+    assert broken.verdict.novelty is None
     assert np.isfinite(broken.evidence).all()
     assert [probability(before), probability(after)] == pytest.approx(
         [probability(inspection) for inspection in inspector.inspect(MIXED[:2])], abs=2e-6

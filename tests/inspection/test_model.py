@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import pickle
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -19,16 +20,20 @@ from PIL import Image
 
 from inspection.errors import ModelError, NoModelError
 from inspection.model import (
+    Certificate,
     Model,
     ModelCard,
     PreprocessingCard,
+    Proof,
+    _holder,
     _sha256,
     library_versions,
     load,
     read_card,
     save,
 )
-from inspection.network import Architecture, SupervisedAutoencoder
+from inspection.network import DESCRIPTION, Architecture, SupervisedAutoencoder
+from inspection.novelty import Novelty
 from inspection.verdict import Label
 
 CPU = torch.device("cpu")
@@ -43,12 +48,12 @@ def _one_thread(_quiet_threads: None) -> None:
     torch.set_num_threads(1)
 
 
-def network_and_card(
-    seed: int = 0, architecture: Architecture = "residual", **changes: Any
-) -> tuple[SupervisedAutoencoder, ModelCard]:
-    """Random weights and what is said of them."""
+def made(seed: int = 0, architecture: Architecture = "residual", **changes: Any) -> Model:
+    """A model with random weights, and what is said of it."""
     torch.manual_seed(seed)
     network = SupervisedAutoencoder(architecture).eval()
+    novelty = Novelty(DESCRIPTION)
+    novelty.limit.fill_(50.0)
     content: dict[str, Any] = {
         "created": "2026-01-02T03:04:05Z",
         "architecture": architecture,
@@ -59,7 +64,22 @@ def network_and_card(
         "metrics": {},
         "versions": library_versions(),
     }
-    return network, ModelCard(**content | changes)
+    return Model(ModelCard(**content | changes), network, novelty, CPU)
+
+
+def certificate(*, missed: int = 0) -> Certificate:
+    """Of 300 parts: certified where none was missed."""
+    bound = 0.5 if missed else 0.990064
+    proof = Proof(nio=300, missed=missed, images=600, recall_bound=bound)
+    return Certificate(
+        required_recall=0.99,
+        confidence=0.95,
+        certified=not missed,
+        further_nio=173 if missed else 0,
+        proof=proof,
+        by_part={"PCBA1": proof},
+        data_fingerprint="f" * 64,
+    )
 
 
 def refusal(folder: Path) -> str:
@@ -80,35 +100,43 @@ def edit_card(folder: Path, edit: Edit, *, renamed: bool = False) -> None:
     path.write_text(json.dumps(content), encoding="utf-8")
 
 
-def replace_weights(folder: Path, weights: bytes) -> None:
+def weights(model: Model) -> bytes:
+    """What the weights file of a model holds."""
+    return safetensors.torch.save(_holder(model).state_dict())
+
+
+def replace_weights(folder: Path, data: bytes) -> None:
     """Other weights, with the hash and the id that fit them."""
-    (folder / "weights.safetensors").write_bytes(weights)
-    edit_card(folder, lambda card: card.update(weights_sha256=_sha256(weights)), renamed=True)
+    (folder / "weights.safetensors").write_bytes(data)
+    edit_card(folder, lambda card: card.update(weights_sha256=_sha256(data)), renamed=True)
 
 
 class TestRoundTrip:
     """Saved and loaded again."""
 
     @pytest.mark.parametrize("architecture", ["residual", "plain"])
-    def test_the_same_logits(self, architecture: Architecture, tmp_path: Path) -> None:
+    def test_the_same_scores(self, architecture: Architecture, tmp_path: Path) -> None:
         """A loaded model scores as the network that was saved."""
-        network, card = network_and_card(architecture=architecture)
-        model = Model(card, network, CPU)
-        before = model.logits(model.batch(IMAGES))
-        loaded = load(save(tmp_path, network, card, GOLDEN), CPU)
-        assert torch.allclose(loaded.logits(loaded.batch(IMAGES)), before, atol=1e-6)
+        model = made(architecture=architecture)
+        before = model.scores(model.batch(IMAGES))
+        loaded = load(save(tmp_path, model, GOLDEN), CPU)
+        after = loaded.scores(loaded.batch(IMAGES))
+        assert torch.allclose(after.logits, before.logits, atol=1e-6)
+        assert torch.allclose(after.novelty, before.novelty, rtol=1e-5)
+        assert (after.novelty > 0).all()
         assert loaded.card.architecture == architecture
         assert not loaded.network.training
         assert not any(weight.requires_grad for weight in loaded.network.parameters())
 
     def test_a_network_in_training_is_saved_in_evaluation_mode(self, tmp_path: Path) -> None:
         """Golden scores are those of the finished network, also when the training forgot to finish it."""
-        network, card = network_and_card(dropout=0.5)
-        assert load(save(tmp_path, network.train(), card, GOLDEN), CPU)
+        model = made(dropout=0.5)
+        model.network.train()
+        assert load(save(tmp_path, model, GOLDEN), CPU)
 
     def test_the_folder_tells_its_name(self, tmp_path: Path) -> None:
         """It is called after its time and its id, and holds weights, card and golden images, no more."""
-        folder = save(tmp_path, *network_and_card(), GOLDEN)
+        folder = save(tmp_path, made(), GOLDEN)
         assert folder.name == f"20260102T030405Z-{read_card(folder).model_id}"
         files = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
         assert files == {"weights.safetensors", "model.json", "golden/00_io.png", "golden/01_nio.png"}
@@ -116,7 +144,7 @@ class TestRoundTrip:
 
     def test_golden_images_keep_sixteen_bits(self, tmp_path: Path) -> None:
         """The golden images are the images, to 1/65535."""
-        folder = save(tmp_path, *network_and_card(), GOLDEN)
+        folder = save(tmp_path, made(), GOLDEN)
         kept = np.asarray(Image.open(folder / "golden" / "00_io.png"))
         assert kept.dtype == np.uint16
         assert np.abs(kept / 65535 - IMAGES[0]).max() < 1e-5
@@ -133,8 +161,8 @@ class TestIdentity:
 
     def test_the_same_content_is_the_same_model(self, tmp_path: Path) -> None:
         """Made again at another time, elsewhere, a model has the same id."""
-        first = save(tmp_path / "a", *network_and_card(), GOLDEN)
-        second = save(tmp_path / "b", *network_and_card(created="2027-01-01T00:00:00Z"), GOLDEN)
+        first = save(tmp_path / "a", made(), GOLDEN)
+        second = save(tmp_path / "b", made(created="2027-01-01T00:00:00Z"), GOLDEN)
         assert read_card(first).model_id == read_card(second).model_id
 
     @pytest.mark.parametrize(
@@ -144,20 +172,42 @@ class TestIdentity:
             {"threshold": 0.25},
             {"preprocessing": PreprocessingCard(image_size=32, mean=0.5, std=0.26)},
             {"training_data": {"nio": 3}},
+            {"temperature": 2.0},
+            {"certificate": certificate()},
         ],
-        ids=["weights", "threshold", "preprocessing", "training-data"],
+        ids=["weights", "threshold", "preprocessing", "training-data", "temperature", "certificate"],
     )
     def test_other_content_is_another_model(self, changes: dict[str, Any], tmp_path: Path) -> None:
         """Whatever a verdict may depend on changes the id."""
         ids = [
-            read_card(save(tmp_path / name, *network_and_card(**more), GOLDEN)).model_id
+            read_card(save(tmp_path / name, made(**more), GOLDEN)).model_id
             for name, more in (("a", {}), ("b", changes))
         ]
         assert ids[0] != ids[1]
 
+    def test_another_novelty_limit_is_another_model(self, tmp_path: Path) -> None:
+        """What is unidentified is a matter of the model too."""
+        other = made()
+        other.novelty.limit.fill_(49.0)
+        first, second = save(tmp_path / "a", made(), GOLDEN), save(tmp_path / "b", other, GOLDEN)
+        assert read_card(first).model_id != read_card(second).model_id
+
+    @pytest.mark.parametrize(
+        ("proven", "word"),
+        [(certificate(), "certified"), (certificate(missed=1), "indicative"), (None, "indicative")],
+        ids=["certified", "indicative", "none"],
+    )
+    def test_the_id_says_whether_it_is_certified(self, proven: Certificate | None, word: str, tmp_path: Path) -> None:
+        """Twelve digits and one word, in every decision: certified only with a certificate that says so."""
+        folder = save(tmp_path, made(certificate=proven), GOLDEN)
+        model_id = load(folder, CPU).card.model_id
+        assert re.fullmatch(rf"[0-9a-f]{{12}}-{word}", model_id)
+        assert folder.name.endswith(f"-{model_id}")
+        assert read_card(folder).certificate == proven
+
     def test_other_golden_images_are_another_model(self, tmp_path: Path) -> None:
         """The self-test is a part of the model."""
-        ids = {read_card(save(tmp_path / str(n), *network_and_card(), GOLDEN[:n])).model_id for n in (1, 2)}
+        ids = {read_card(save(tmp_path / str(n), made(), GOLDEN[:n])).model_id for n in (1, 2)}
         assert len(ids) == 2
 
 
@@ -205,7 +255,7 @@ class TestDamaged:
 
     def test_swapped_weights(self, untrained_model: Path, tmp_path: Path) -> None:
         """The sound weights of another model are refused by their hash."""
-        other = save(tmp_path / "other", *network_and_card(seed=5), GOLDEN)
+        other = save(tmp_path / "other", made(seed=5), GOLDEN)
         shutil.copy(other / "weights.safetensors", untrained_model)
         assert "its hash is not the one in model.json" in refusal(untrained_model)
 
@@ -216,16 +266,36 @@ class TestDamaged:
             lambda card: card["preprocessing"].update(mean=0.51),
             lambda card: card.update(metrics={"recall": 1.0}),
             lambda card: card.update(dropout=0.1),
+            lambda card: card.update(temperature=2.0),
             lambda card: card.update(model_id="0" * 12),
+            lambda card: card.update(model_id=card["model_id"].replace("indicative", "certified")),
             lambda card: card["golden"].pop(),
             lambda card: card.update(golden=[]),
         ],
-        ids=["threshold", "mean", "metrics", "dropout", "id", "golden-less", "golden-none"],
+        ids=["threshold", "mean", "metrics", "dropout", "temperature", "id", "word", "golden-less", "golden-none"],
     )
     def test_an_edited_card(self, edit: Edit, untrained_model: Path) -> None:
         """A number changed by hand in model.json is noticed."""
         edit_card(untrained_model, edit)
         assert "damaged or edited" in refusal(untrained_model)
+
+    @pytest.mark.parametrize(
+        "edit",
+        [
+            lambda proven: proven.update(certified=True),
+            lambda proven: proven["proof"].update(missed=0),
+            lambda proven: proven["proof"].update(recall_bound=0.995),
+            lambda proven: proven.update(required_recall=0.4),
+            lambda proven: proven["by_part"].update(PCBA2=proven["proof"]),
+            lambda proven: proven.update(data_fingerprint="0" * 64),
+        ],
+        ids=["word", "missed", "bound", "required", "part", "data"],
+    )
+    def test_an_edited_certificate(self, edit: Edit, tmp_path: Path) -> None:
+        """Nobody certifies a model by hand, nor with what was proven about other data."""
+        folder = save(tmp_path, made(certificate=certificate(missed=1)), GOLDEN)
+        edit_card(folder, lambda card: edit(card["certificate"]))
+        assert "damaged or edited" in refusal(folder)
 
     @pytest.mark.parametrize(
         ("edit", "said"),
@@ -234,6 +304,9 @@ class TestDamaged:
             (lambda card: card.update(classes=["io"]), "classes"),
             (lambda card: card.update(threshold=1.5), "threshold"),
             (lambda card: card.update(threshold="0.5"), "threshold"),
+            (lambda card: card.update(temperature=0.0), "temperature"),
+            (lambda card: card.update(certificate={"certified": True}), "certificate."),
+            (lambda card: card["golden"][0].pop("novelty"), "golden.0.novelty"),
             (lambda card: card.update(architecture="transformer"), "architecture"),
             (lambda card: card.update(surprise=1), "surprise"),
             (lambda card: card.pop("weights_sha256"), "damaged or edited"),
@@ -279,8 +352,13 @@ class TestDamaged:
 
     def test_a_newer_format(self, untrained_model: Path) -> None:
         """A model of a later version says that the program must be updated, whatever else is new in it."""
-        edit_card(untrained_model, lambda card: card.update(format_version=2, novelty={"kind": "new"}))
+        edit_card(untrained_model, lambda card: card.update(format_version=3, novelty={"kind": "new"}))
         assert "update Solderwatch" in refusal(untrained_model)
+
+    def test_an_older_format(self, untrained_model: Path) -> None:
+        """A model from before there was a novelty cannot judge any more, and says what to do."""
+        edit_card(untrained_model, lambda card: card.update(format_version=1))
+        assert "train anew" in refusal(untrained_model)
 
     @pytest.mark.parametrize("name", ["nothing", "current"])
     def test_no_model(self, name: str, tmp_path: Path) -> None:
@@ -308,6 +386,25 @@ class TestSelfTest:
         edit_card(untrained_model, move, renamed=True)
         assert "self-test failed" in refusal(untrained_model)
 
+    @pytest.mark.parametrize("factor", [0.9, 1.1, 0.0, -1.0])
+    def test_another_golden_novelty(self, factor: float, untrained_model: Path) -> None:
+        """Nor does a model pass that finds its golden images more or less strange than it did."""
+        content = json.loads((untrained_model / "model.json").read_text(encoding="utf-8"))
+        novelty = content["golden"][0]["novelty"] * factor
+        edit_card(untrained_model, lambda card: card["golden"][0].update(novelty=novelty), renamed=True)
+        assert "self-test failed" in refusal(untrained_model)
+
+    @pytest.mark.parametrize(
+        ("name", "value"), [("limit", 25.0), ("limit", torch.inf), ("limit", torch.nan), ("centre", 0.1)]
+    )
+    def test_another_novelty(self, name: str, value: float, tmp_path: Path) -> None:
+        """A limit or a centre of other good images is noticed as other weights are."""
+        model = made()
+        folder = save(tmp_path, model, GOLDEN)
+        getattr(model.novelty, name).fill_(value)
+        replace_weights(folder, weights(model))
+        assert "self-test failed" in refusal(folder)
+
     @pytest.mark.parametrize("change", [{"mean": 0.9}, {"std": 0.05}, {"image_size": 64}])
     def test_another_preprocessing(self, change: dict[str, Any], trained: Path, tmp_path: Path) -> None:
         """The preprocessing is part of what is tested."""
@@ -333,22 +430,20 @@ class TestSelfTest:
 
     def test_other_weights(self, untrained_model: Path) -> None:
         """Other weights with fitting hash and id do not score as the golden samples say."""
-        network, _ = network_and_card(seed=5)
-        replace_weights(untrained_model, safetensors.torch.save(network.state_dict()))
+        replace_weights(untrained_model, weights(made(seed=5)))
         assert "self-test failed" in refusal(untrained_model)
 
     @pytest.mark.parametrize("value", [float("nan"), float("inf")])
     def test_weights_that_are_no_numbers(self, value: float, untrained_model: Path) -> None:
         """A weight that is no number makes no verdict."""
-        network, _ = network_and_card()
-        network.head.linear.weight.data[0, 0] = value
-        replace_weights(untrained_model, safetensors.torch.save(network.state_dict()))
+        model = made()
+        model.network.head.linear.weight.data[0, 0] = value
+        replace_weights(untrained_model, weights(model))
         assert "self-test failed" in refusal(untrained_model)
 
     def test_weights_of_another_architecture(self, untrained_model: Path) -> None:
         """They do not fit, and are told so in one line."""
-        network, _ = network_and_card(architecture="plain")
-        replace_weights(untrained_model, safetensors.torch.save(network.state_dict()))
+        replace_weights(untrained_model, weights(made(architecture="plain")))
         assert "not the weights of a residual network" in refusal(untrained_model)
 
     def test_no_golden_samples(self, untrained_model: Path) -> None:
@@ -392,31 +487,31 @@ class TestSafety:
 class TestWholeOrNot:
     """`save` leaves no half model."""
 
-    def broken(self) -> tuple[SupervisedAutoencoder, ModelCard]:
-        """A network whose golden scores are no numbers, so that saving fails late."""
-        network, card = network_and_card()
-        network.head.linear.weight.data[0, 0] = torch.nan
-        return network, card
+    def broken(self) -> Model:
+        """A model whose golden scores are no numbers, so that saving fails late."""
+        model = made()
+        model.network.head.linear.weight.data[0, 0] = torch.nan
+        return model
 
     def test_a_failure_leaves_no_model(self, tmp_path: Path) -> None:
         """A save that fails leaves nothing that could be taken for a model, and the next one works."""
         with pytest.raises(ValueError):
-            save(tmp_path, *self.broken(), GOLDEN)
+            save(tmp_path, self.broken(), GOLDEN)
         assert [path for path in tmp_path.iterdir() if not path.name.startswith(".")] == []
-        folder = save(tmp_path, *network_and_card(), GOLDEN)
+        folder = save(tmp_path, made(), GOLDEN)
         assert [path.name for path in tmp_path.iterdir()] == [folder.name]
 
     def test_a_failure_leaves_nothing(self, tmp_path: Path) -> None:
         """Nor does it leave what it had begun: disks fill up."""
         with pytest.raises(ValueError):
-            save(tmp_path, *self.broken(), GOLDEN)
+            save(tmp_path, self.broken(), GOLDEN)
         assert list(tmp_path.iterdir()) == []
 
     def test_a_model_that_is_there_stays(self, tmp_path: Path) -> None:
         """Saving the same model a second time, refused or not, never damages the first."""
-        folder = save(tmp_path, *network_and_card(), GOLDEN)
+        folder = save(tmp_path, made(), GOLDEN)
         before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
         with contextlib.suppress(OSError):
-            save(tmp_path, *network_and_card(), GOLDEN)
+            save(tmp_path, made(), GOLDEN)
         assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
         assert load(folder, CPU)

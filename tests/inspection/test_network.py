@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from inspection.network import Architecture, SupervisedAutoencoder, nio_probability
+from inspection.network import DESCRIPTION, Architecture, SupervisedAutoencoder, nio_log_odds
+from inspection.novelty import describe
 
 ARCHITECTURES: tuple[Architecture, ...] = ("residual", "plain")
 
@@ -56,6 +57,17 @@ def test_stages_are_modules(network: SupervisedAutoencoder) -> None:
     assert shapes[-1][1] == features.shape[1]
 
 
+@torch.inference_mode()
+def test_stages_are_what_the_encoder_computes(network: SupervisedAutoencoder) -> None:
+    """`stages` gives every block's output, none negative; the last are the features; `DESCRIPTION` counts them all."""
+    images = torch.randn(2, 1, 64, 64)
+    stages = network.stages(images)
+    assert len(stages) == len(network.encoder)
+    assert torch.equal(stages[-1], network.encoder(images))
+    assert all((stage >= 0).all() for stage in stages)
+    assert describe(stages).shape == (2, DESCRIPTION)
+
+
 def test_no_relu_is_in_place(network: SupervisedAutoencoder) -> None:
     """A ReLU in place would change an activation behind the back of the map extractor that holds it."""
     activations = [module for module in network.modules() if isinstance(module, nn.ReLU)]
@@ -89,11 +101,10 @@ def test_the_same_seed_is_the_same_network() -> None:
     assert all(torch.equal(networks[0][name], networks[1][name]) for name in networks[0])
 
 
-def test_nio_probability() -> None:
-    """The softmax of the second logit, in double precision; logits of any size neither overflow nor round to 1."""
-    logits = torch.tensor([[0.0, 0.0], [0.0, 30.0], [1000.0, -1000.0], [-1000.0, 1000.0], [float("nan"), 0.0]])
-    probabilities = nio_probability(logits)
-    assert probabilities.dtype == torch.float64
-    assert probabilities[:4].tolist() == pytest.approx([0.5, 1 - 9.357622968839299e-14, 0.0, 1.0], abs=1e-15)
-    assert probabilities[1] < 1
-    assert probabilities[4].isnan()
+def test_nio_log_odds() -> None:
+    """The difference of the logits in double precision: large ones keep what single precision would round away."""
+    logits = torch.tensor([[0.0, 0.0], [0.0, 30.0], [1000.0, -1000.0], [16777216.0, -1.0], [float("nan"), 0.0]])
+    log_odds = nio_log_odds(logits)
+    assert log_odds.dtype == torch.float64
+    assert log_odds[:4].tolist() == [0.0, 30.0, -2000.0, -16777217.0]
+    assert log_odds[4].isnan()

@@ -16,7 +16,15 @@ Grey = NDArray[np.float32]
 RAMP: Grey = np.linspace(0.2, 0.8, 64 * 64, dtype=np.float32).reshape(64, 64)
 MAP: Grey = np.zeros((4, 4), np.float32)
 MAP[1, 2] = 1
-VERDICTS = [judge(0.9876, 0.5), judge(0.1, 0.5), judge(float("nan"), 0.5), judge(0.0, 0.0), judge(1e-12, 1e-9)]
+NAN = float("nan")
+VERDICTS = [
+    judge(0.9876, 0.5, 0),
+    judge(0.1, 0.5, 0),
+    judge(NAN, 0.5, NAN),
+    judge(0.1, 0.5, 7),
+    judge(0.0, 0.0, 0),
+    judge(1e-12, 1e-9, 0),
+]
 
 
 def opened(data: bytes) -> Image.Image:
@@ -44,7 +52,7 @@ def test_size(shape: tuple[int, int]) -> None:
     assert image.width >= 300
 
 
-@pytest.mark.parametrize("verdict", VERDICTS, ids=["nio", "io", "unidentified", "threshold-0", "tiny"])
+@pytest.mark.parametrize("verdict", VERDICTS, ids=["nio", "io", "no-number", "unidentified", "threshold-0", "tiny"])
 def test_every_verdict_can_be_drawn(verdict: Verdict) -> None:
     """Also one without a number, or with a threshold of 0; the banner shows red for nio and green for io."""
     red, green, _blue = opened(draw(RAMP, MAP, verdict, "CAM")).getpixel((1, 1))  # type: ignore[misc]
@@ -54,18 +62,18 @@ def test_every_verdict_can_be_drawn(verdict: Verdict) -> None:
 def test_the_text_differs() -> None:
     """Probability, threshold and method are readable in the picture: each of them changes it."""
     pictures = [
-        draw(RAMP, MAP, Verdict("nio", "defect", 0.9, 0.5), "CAM"),
-        draw(RAMP, MAP, Verdict("nio", "defect", 0.8, 0.5), "CAM"),
-        draw(RAMP, MAP, Verdict("nio", "defect", 0.9, 0.4), "CAM"),
-        draw(RAMP, MAP, Verdict("nio", "unidentified", 0.9, 0.5), "CAM"),
-        draw(RAMP, MAP, Verdict("nio", "defect", 0.9, 0.5), "LayerCAM"),
+        draw(RAMP, MAP, Verdict("nio", "defect", 0.9, 0.5, 0.0), "CAM"),
+        draw(RAMP, MAP, Verdict("nio", "defect", 0.8, 0.5, 0.0), "CAM"),
+        draw(RAMP, MAP, Verdict("nio", "defect", 0.9, 0.4, 0.0), "CAM"),
+        draw(RAMP, MAP, Verdict("nio", "unidentified", 0.9, 0.5, 0.0), "CAM"),
+        draw(RAMP, MAP, Verdict("nio", "defect", 0.9, 0.5, 0.0), "LayerCAM"),
     ]
     assert len(set(pictures)) == len(pictures)
 
 
 def test_io_is_fainter_than_nio() -> None:
     """The same evidence looks alarming from the threshold on, fades below it, and is gone at probability 0."""
-    shades = [redness(RAMP, MAP, judge(probability, 0.5)) for probability in (0.0, 0.1, 0.3, 0.49, 0.5, 1.0)]
+    shades = [redness(RAMP, MAP, judge(probability, 0.5, 0)) for probability in (0.0, 0.1, 0.3, 0.49, 0.5, 1.0)]
     assert shades == sorted(shades)
     assert shades[0] == 0
     assert shades[1] < shades[-1] / 3
@@ -73,8 +81,9 @@ def test_io_is_fainter_than_nio() -> None:
 
 
 def test_an_unidentified_image_is_drawn_boldly() -> None:
-    """What has no number is nio, and looks it."""
-    assert strength(judge(float("nan"), 0.5)) == 1
+    """What has no number, or is unlike all good images, is nio and looks it, however small its probability."""
+    assert strength(judge(NAN, 0.5, NAN)) == 1
+    assert strength(judge(0.001, 0.5, 7)) == 1
 
 
 def test_colour_lies_where_the_evidence_is() -> None:

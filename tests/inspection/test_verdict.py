@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from inspection.verdict import Verdict, judge, rounded
 
 PROBABILITY = st.floats(0, 1)
+NOVELTY = st.floats(0, 10) | st.sampled_from([0.0, 0.9999994, 0.9999996, 1.0, 1.0000004, 1.0000006])
 
 
 @pytest.mark.parametrize(
@@ -29,16 +30,45 @@ PROBABILITY = st.floats(0, 1)
 )
 def test_boundaries(probability: float, threshold: float, label: str) -> None:
     """The threshold itself is nio."""
-    verdict = judge(probability, threshold)
+    verdict = judge(probability, threshold, 0.5)
     assert (verdict.label, verdict.reason) == (label, "defect" if label == "nio" else "clear")
-    assert (verdict.probability, verdict.threshold) == (probability, threshold)
+    assert (verdict.probability, verdict.threshold, verdict.novelty) == (probability, threshold, 0.5)
 
 
-@pytest.mark.parametrize("probability", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize(
+    ("probability", "novelty", "reason"),
+    [
+        (0.1, 1.0, "clear"),
+        (0.1, 1.0000004, "clear"),
+        (0.1, 1.0001, "unidentified"),
+        (0.0, 50.0, "unidentified"),
+        (0.5, 1.0001, "defect"),
+        (0.9, 50.0, "defect"),
+    ],
+)
+def test_what_is_unlike_good_images_is_nio(probability: float, novelty: float, reason: str) -> None:
+    """Above a novelty of 1 an image is unidentified, hence nio; a known defect, which is unlike too, stays a defect."""
+    verdict = judge(probability, 0.5, novelty)
+    assert (verdict.label, verdict.reason) == ("io" if reason == "clear" else "nio", reason)
+    assert verdict.novelty == rounded(novelty)
+
+
+@pytest.mark.parametrize(
+    ("probability", "novelty"),
+    [
+        (math.nan, 0.5),
+        (math.inf, 0.5),
+        (-math.inf, 0.5),
+        (0.0, math.nan),
+        (0.0, math.inf),
+        (1.0, math.nan),
+        (math.nan, math.nan),
+    ],
+)
 @pytest.mark.parametrize("threshold", [0.0, 0.5, 1.0])
-def test_no_number_is_nio(probability: float, threshold: float) -> None:
-    """What the network gave no number for is unidentified, hence nio, and no number is logged."""
-    assert judge(probability, threshold) == Verdict("nio", "unidentified", None, threshold)
+def test_no_number_is_nio(probability: float, novelty: float, threshold: float) -> None:
+    """What the network gave no number for, of either kind, is unidentified, hence nio, and no number is logged."""
+    assert judge(probability, threshold, novelty) == Verdict("nio", "unidentified", None, threshold, None)
 
 
 @pytest.mark.parametrize(
@@ -51,25 +81,27 @@ def test_no_number_is_nio(probability: float, threshold: float) -> None:
 )
 def test_rounded_values_are_compared(probability: float, threshold: float, label: str) -> None:
     """The last bits, in which machines differ, do not decide: six digits of both are compared."""
-    verdict = judge(probability, threshold)
+    verdict = judge(probability, threshold, 0.0)
     assert verdict.label == label
     assert verdict.probability == rounded(probability)
     assert verdict.threshold == rounded(threshold)
 
 
 @settings(database=None, derandomize=True)
-@given(PROBABILITY, PROBABILITY)
-def test_a_log_line_explains_itself(probability: float, threshold: float) -> None:
-    """From the logged probability and threshold alone the label follows, and judging them anew changes nothing."""
-    verdict = judge(probability, threshold)
+@given(PROBABILITY, PROBABILITY, NOVELTY)
+def test_a_log_line_explains_itself(probability: float, threshold: float, novelty: float) -> None:
+    """From the logged probability, threshold and novelty alone label and reason follow; judged anew nothing changes."""
+    verdict = judge(probability, threshold, novelty)
     assert verdict.probability is not None
-    assert (verdict.label == "nio") == (verdict.probability >= verdict.threshold)
-    assert judge(verdict.probability, verdict.threshold) == verdict
+    assert verdict.novelty is not None
+    assert (verdict.reason == "defect") == (verdict.probability >= verdict.threshold)
+    assert (verdict.label == "nio") == (verdict.probability >= verdict.threshold or verdict.novelty > 1)
+    assert judge(verdict.probability, verdict.threshold, verdict.novelty) == verdict
 
 
 @settings(database=None, derandomize=True)
-@given(PROBABILITY, PROBABILITY, PROBABILITY)
-def test_more_evidence_is_never_better(one: float, other: float, threshold: float) -> None:
-    """An image of a higher nio probability is not io where one of a lower is nio."""
-    low, high = sorted((one, other))
-    assert (judge(low, threshold).label, judge(high, threshold).label) != ("nio", "io")
+@given(PROBABILITY, PROBABILITY, PROBABILITY, NOVELTY, NOVELTY)
+def test_more_evidence_is_never_better(p: float, q: float, threshold: float, one: float, other: float) -> None:
+    """An image of a higher nio probability and of a higher novelty is not io where one of lower ones is nio."""
+    low, high = (judge(f(p, q), threshold, f(one, other)).label for f in (min, max))
+    assert (low, high) != ("nio", "io")

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from inspection.inspector import Inspector
 from inspection.model import load
 from inspection.preprocess import resize
-from inspection.verdict import Label
+from inspection.verdict import Label, Verdict, judge
 from training.certify import recall_lower_bound
-from training.evaluate import Evaluation, evaluate, probabilities, table
+from training.evaluate import Evaluation, evaluate, table, verdicts
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -25,10 +25,15 @@ SCORES = [0.1, 0.2, 0.3, 0.6, 0.1, 0.5, 0.9, 0.4]
 """At 0.5: one io of five is a false call, one nio of three escapes; 0.5 itself is nio."""
 
 
+def judged(scores: list[float], threshold: float = 0.5, novelty: float = 0.0) -> list[Verdict]:
+    """Verdicts on so many images."""
+    return [judge(score, threshold, novelty) for score in scores]
+
+
 @pytest.fixture
 def hand_made() -> Evaluation:
     """The evaluation of the eight images above."""
-    return evaluate(LABELS, SCORES, 0.5)
+    return evaluate(LABELS, judged(SCORES))
 
 
 def test_numbers(hand_made: Evaluation) -> None:
@@ -78,7 +83,7 @@ def test_one_class_only(
     labels: list[Label], recall: float, bound: float, false_calls: float, confusion: list[list[int]]
 ) -> None:
     """With images of one class alone, what they cannot tell is 0, the AUC is None, and the table says so."""
-    found = evaluate(labels, [0.2, 0.8], 0.5)
+    found = evaluate(labels, judged([0.2, 0.8]))
     assert (found.recall, found.recall_bound, found.false_call_rate) == (recall, bound, false_calls)
     assert found.confusion == confusion
     assert found.auc is None
@@ -87,25 +92,37 @@ def test_one_class_only(
 
 def test_no_number_is_nio() -> None:
     """What the network gives no number for is judged nio, and every number of the evaluation stays one."""
-    found = evaluate(["io", "nio", "nio"], [0.1, math.nan, 0.9], 0.5)
+    found = evaluate(["io", "nio", "nio"], judged([0.1, math.nan, 0.9]))
     assert found.confusion == [[1, 0], [0, 2]]
     assert math.isfinite(found.loss)
 
 
+def test_unidentified_is_nio_and_counted(hand_made: Evaluation) -> None:
+    """An image that is only unlike the good ones is a false call or a found defect, and counted by its label."""
+    strange = judged([0.1], novelty=2.0)
+    found = evaluate(["io", "io", "nio", "nio"], [*judged([0.1]), *strange, *strange, *judged([0.9], novelty=2.0)])
+    assert found.confusion == [[1, 1], [0, 2]]
+    assert found.unidentified == {"io": 1, "nio": 1}
+    assert "1 io, 1 nio" in table(found)
+    assert hand_made.unidentified == {"io": 0, "nio": 0}
+
+
 def test_certain_and_wrong() -> None:
     """A probability of 0 for a nio image makes a large loss, not an infinite one."""
-    assert math.isfinite(evaluate(["io", "nio"], [1.0, 0.0], 0.5).loss)
+    assert math.isfinite(evaluate(["io", "nio"], judged([1.0, 0.0])).loss)
 
 
-def test_probabilities_are_those_of_the_inspector(
+def test_verdicts_are_those_of_the_inspector(
     untrained_model: Path, draw_disc: Callable[..., NDArray[np.uint8]]
 ) -> None:
-    """Measured in batches, an image has the probability that the daemon finds for it alone."""
+    """Measured in batches, an image has the probability and the novelty that the daemon finds for it alone."""
     model = load(untrained_model, torch.device("cpu"))
     rng = np.random.default_rng(3)
     images = [draw_disc(rng, void=bool(index % 2)).astype(np.float32) / np.float32(255) for index in range(70)]
-    measured = probabilities(model, torch.stack([resize(image, model.preprocessing.image_size) for image in images]))
+    measured = verdicts(model, torch.stack([resize(image, model.preprocessing.image_size) for image in images]))
     inspector = Inspector(model, "XGradCAM", only_last_conv=True)
-    alone = [inspector.inspect([image])[0].verdict.probability for image in images]
+    alone = [inspector.inspect([image])[0].verdict for image in images]
     assert len(measured) == 70
-    assert measured == pytest.approx(alone, rel=1e-4)
+    assert [one.reason for one in measured] == [one.reason for one in alone]
+    assert [one.probability for one in measured] == pytest.approx([one.probability for one in alone], rel=1e-4)
+    assert [one.novelty for one in measured] == pytest.approx([one.novelty for one in alone], rel=1e-4)

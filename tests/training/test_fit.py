@@ -47,7 +47,9 @@ def options(**training: Any) -> TrainingSettings:
     return TrainingSettings(**{"image_size": SIDE, "epochs": 3, "batch_size": 8, "learning_rate": 0.005} | training)
 
 
-def run(train: BalancedImages, validation: Images, settings: TrainingSettings) -> tuple[SupervisedAutoencoder, History]:
+def run(
+    train: BalancedImages, validation: Images | None, settings: TrainingSettings
+) -> tuple[SupervisedAutoencoder, History]:
     """Fit a new network, everything seeded as a refresh does it."""
     torch.manual_seed(settings.seed)
     network = SupervisedAutoencoder(settings.architecture, settings.dropout)
@@ -207,6 +209,26 @@ class TestFit:
         best = min(history.validation_loss)
         assert history.validation_loss[-1] > best
         assert validation_loss(network, train, validation, settings) == pytest.approx(best, rel=1e-4)
+
+    def test_without_validation_the_last_epoch_is_kept(self, discs: Discs) -> None:
+        """With nothing to validate on there is no early stopping, and the weights are those that the loop ended with."""
+        settings = options(epochs=3, patience=1)
+        train = BalancedImages(*discs(16, 8), settings)
+        network, history = run(train, None, settings)
+        assert (len(history.train_loss), history.validation_loss, history.best) == (3, [], 2)
+        assert not any(module.training for module in network.modules())
+        # The same draws and steps, watched by images that change nothing: equal where its best epoch is the last one.
+        watched, seen = run(train, discs(6, 6, 1), settings.model_copy(update={"patience": 40}))
+        assert history.train_loss == seen.train_loss
+        assert same_weights(network, watched) == (seen.best == 2)
+
+    def test_large_sets_take_fewer_epochs(self, discs: Discs) -> None:
+        """`draws` bounds the images drawn in all, to whole epochs; a small set has all its epochs."""
+        train = Tapped(*discs(16, 8), options())
+        _, few = run(train, None, options(epochs=10, draws=70))
+        assert (len(few.train_loss), sum(train.sizes)) == (3, 3 * 32)
+        _, all_of_them = run(BalancedImages(*discs(16, 8), options()), None, options(epochs=4))
+        assert len(all_of_them.train_loss) == 4
 
     @pytest.mark.parametrize("weight", [0.0, 3.0])
     def test_reconstruction_weight(self, discs: Discs, weight: float) -> None:
