@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-_FLOOR = 1e-3  # of an activation's mean or deviation, so that its logarithm exists
+_FLOOR = 0.1  # of an activation's mean or deviation; what changes far below it is nearly silent and says nothing
 
 
 def describe(stages: Sequence[Tensor]) -> Tensor:
@@ -62,5 +62,10 @@ class Novelty(nn.Module):
         return distance_N
 
     def forward(self, distance_N: Tensor, oddness_N: Tensor) -> Tensor:
-        """The greater share of the two `[N]`, not negative; unidentified above 1. What is no number stays none."""
-        return torch.maximum(distance_N / self.farthest, torch.exp(oddness_N - self.oddest))
+        """The greater share of the two `[N]`, not negative; unidentified above 1. What is no number stays none.
+
+        Beyond its limit oddness counts by its log-odds: as a share it would soon be too large a number to be one.
+        """
+        beyond_N = oddness_N - self.oddest
+        odd_N = torch.where(beyond_N > 0, 1 + beyond_N, torch.exp(beyond_N))
+        return torch.maximum(distance_N / self.farthest, odd_N)

@@ -23,6 +23,7 @@ from training.dataset import LabelledImage, stack
 _FEW_NIO = 300  # from here on one validation part holds enough of them for its lowest scores to say something
 _DEFAULT_FOLDS = 4
 _BATCH = 64
+_SMALLEST_SPREAD = 0.03  # a channel that all of a few good images leave silent may stir in the next one
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,7 @@ def fit_novelty(model: Model, images: Sequence[LabelledImage]) -> None:
     """
     greys, _ = stack([image for image in images if image.label == "io"])
     described = torch.cat([describe(model.stages(part)) for part in _normalised(model, greys)]).double().cpu()
-    spread_D = described.std(dim=0, correction=0).clamp(min=1e-3)
+    spread_D = described.std(dim=0, correction=0).clamp(min=_SMALLEST_SPREAD)
     centre_D = described.mean(dim=0)
     covariance = LedoitWolf(assume_centered=True).fit(((described - centre_D) / spread_D).numpy()).covariance_
     # Of the inverse of the covariance; what it maps the io images to has unit variance in every direction.
