@@ -59,6 +59,12 @@ def _device(value: str) -> str:
     return value
 
 
+def _folds(value: object) -> object:
+    if value != "auto" and (type(value) is not int or value not in {0, *range(2, 21)}):
+        raise ValueError("should be auto, 0 for none, or 2 to 20: one fold would leave nothing to fit to")
+    return value
+
+
 def _number_like(value: object) -> object:
     """YAML 1.1 reads 100_000_000 as a number but 1e-3 as text; take both."""
     if isinstance(value, str) and re.fullmatch(r"[+-]?\d+(\.\d+)?e[+-]?\d+", value, re.IGNORECASE):
@@ -74,6 +80,7 @@ Suffix = Annotated[Ending, AfterValidator(str.lower)]
 Regex = Annotated[str, AfterValidator(_regex)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 Probability = Annotated[float, Field(ge=0, le=1)]
+Folds = Annotated[Literal["auto"] | int, BeforeValidator(_folds)]
 Rate = Annotated[float, BeforeValidator(_number_like)]
 
 
@@ -212,7 +219,7 @@ class TrainingSettings(Section):
     test_share: Share = 0.2
     validation_share: Share = 0.2
     max_unreadable: Annotated[int, Field(ge=0)] = 10
-    folds: Literal["auto"] | Annotated[int, Field(ge=0, le=20)] = "auto"
+    folds: Folds = "auto"
     required_recall: Annotated[float, Field(gt=0, le=1)] = 0.99
     false_call_budget: Annotated[float, Field(ge=0, lt=1)] = 0.005
     unidentified_budget: Annotated[float, Field(gt=0, lt=1)] = 0.005
