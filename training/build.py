@@ -45,7 +45,9 @@ def build(
     scored = []
     for number, (seen, left_out) in enumerate(deal(fitted, folds, options.seed) if folds else (), 1):
         say(f"fit fold {number} of {folds}, to score what it leaves out")
-        model, _ = _trained(seen, None, fitted, options, device)
+        model, history = _trained(seen, None, fitted, options, device)
+        if history.interrupted:  # limits from less than a whole training would fit no model
+            raise KeyboardInterrupt
         scored.append(score(model, left_out))
     say("fit (Ctrl-C stops and keeps what is there)")
     if folds:
