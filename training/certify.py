@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,8 +10,10 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 from scipy.stats import beta
 
+from inspection.files import readable
 from inspection.model import Certificate, Proof
 from inspection.verdict import rounded
+from training.dataset import group_of
 
 CONFIDENCE = 0.95
 _TOWARDS_IO = 0.9
@@ -145,8 +146,8 @@ def certify(
     whole = _prove(nio)
     kinds: dict[str, list[Tested]] = {}
     for image in nio if part_pattern else ():
-        match = re.search(part_pattern or "", image.name)
-        kinds.setdefault(match.group(match.lastindex or 0) if match else "other", []).append(image)
+        kind = group_of(image.name, part_pattern)
+        kinds.setdefault(readable(kind) if kind else "other", []).append(image)
     return Certificate(
         required_recall=required_recall,
         confidence=CONFIDENCE,
