@@ -53,7 +53,8 @@ def made(seed: int = 0, architecture: Architecture = "residual", **changes: Any)
     torch.manual_seed(seed)
     network = SupervisedAutoencoder(architecture).eval()
     novelty = Novelty(DESCRIPTION)
-    novelty.limit.fill_(50.0)
+    novelty.farthest.fill_(50.0)
+    novelty.oddest.fill_(5.0)
     content: dict[str, Any] = {
         "created": "2026-01-02T03:04:05Z",
         "architecture": architecture,
@@ -185,10 +186,11 @@ class TestIdentity:
         ]
         assert ids[0] != ids[1]
 
-    def test_another_novelty_limit_is_another_model(self, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("limit", ["farthest", "oddest"])
+    def test_another_novelty_limit_is_another_model(self, limit: str, tmp_path: Path) -> None:
         """What is unidentified is a matter of the model too."""
         other = made()
-        other.novelty.limit.fill_(49.0)
+        getattr(other.novelty, limit).fill_(4.5)
         first, second = save(tmp_path / "a", made(), GOLDEN), save(tmp_path / "b", other, GOLDEN)
         assert read_card(first).model_id != read_card(second).model_id
 
@@ -395,7 +397,8 @@ class TestSelfTest:
         assert "self-test failed" in refusal(untrained_model)
 
     @pytest.mark.parametrize(
-        ("name", "value"), [("limit", 25.0), ("limit", torch.inf), ("limit", torch.nan), ("centre", 0.1)]
+        ("name", "value"),
+        [("farthest", 25.0), ("farthest", torch.nan), ("oddest", -5.0), ("oddest", torch.nan), ("centre", 0.1)],
     )
     def test_another_novelty(self, name: str, value: float, tmp_path: Path) -> None:
         """A limit or a centre of other good images is noticed as other weights are."""

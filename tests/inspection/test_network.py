@@ -86,9 +86,11 @@ def test_an_image_does_not_depend_on_its_neighbours(network: SupervisedAutoencod
 
 
 def test_every_parameter_learns(network: SupervisedAutoencoder) -> None:
-    """The two losses together reach each weight; none is left over."""
-    logits, reconstruction = network.train()(torch.randn(4, 1, 32, 32))
-    (logits.square().sum() + reconstruction.square().sum()).backward()
+    """The three losses together reach each weight; none is left over."""
+    images = torch.randn(4, 1, 32, 32)
+    logits, reconstruction = network.train()(images)
+    oddness = network.oddness(network.encoder(images))
+    (logits.square().sum() + reconstruction.square().sum() + oddness.square().sum()).backward()
     assert [name for name, weight in network.named_parameters() if weight.grad is None] == []
 
 

@@ -211,7 +211,7 @@ class TestFit:
         assert validation_loss(network, train, validation, settings) == pytest.approx(best, rel=1e-4)
 
     def test_without_validation_the_last_epoch_is_kept(self, discs: Discs) -> None:
-        """With nothing to validate on there is no early stopping, and the weights are those that the loop ended with."""
+        """With nothing to validate on it never stops early, and the weights are those that the loop ended with."""
         settings = options(epochs=3, patience=1)
         train = BalancedImages(*discs(16, 8), settings)
         network, history = run(train, None, settings)
@@ -258,6 +258,16 @@ class TestFit:
         assert history.best in {0, 1}
         expected = history.validation_loss[history.best]
         assert validation_loss(network, train, validation, settings) == pytest.approx(expected, rel=1e-4)
+
+
+class TestPseudoDefects:
+    """Good images are also told from spoilt copies of themselves, where there are any."""
+
+    def test_batches_with_hardly_any_good_image(self, discs: Discs) -> None:
+        """Where nio are many and batches small, some hold one io image or none: there is nothing to spoil then."""
+        settings = options(epochs=2, batch_size=2)
+        _, history = run(BalancedImages(*discs(4, 16), settings), None, settings)
+        assert len(history.train_loss) == 2
 
 
 class TestRepeatable:
