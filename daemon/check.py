@@ -96,4 +96,6 @@ def _model(settings: Settings) -> Iterator[Finding]:
         return
     card = model.card
     yield Finding("ok", f"model: {card.model_id}, {card.architecture}, threshold {card.threshold:.6g}")
+    certified = card.certificate and card.certificate.certified
+    yield Finding("ok" if certified else "warning", f"certificate: {card.certificate_here()}")
     yield Finding("ok", f"self-test: {len(card.golden)} golden samples score as they should")

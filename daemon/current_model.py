@@ -10,7 +10,7 @@ import torch
 from daemon.logs import Log
 from inspection.errors import DeviceError, NoModelError
 from inspection.inspector import Inspector
-from inspection.model import load, self_test
+from inspection.model import Certificate, load, self_test
 from settings.schema import CURRENT, CamSettings
 
 Signature = tuple[Any, ...]
@@ -71,6 +71,7 @@ class CurrentModel:
             architecture=card.architecture,
             image_size=card.preprocessing.image_size,
             threshold=card.threshold,
+            certificate=_told(card.certificate),
             device=str(self._device),
         )
         return self.inspector
@@ -94,3 +95,10 @@ class CurrentModel:
         except OSError as error:
             return "missing", error.errno
         return str(target), found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def _told(certificate: Certificate | None) -> dict[str, Any] | None:
+    """What the log says of a certificate; model.json has all of it."""
+    if certificate is None:
+        return None
+    return {"standing": certificate.standing, "recall_bound": certificate.proof.recall_bound}

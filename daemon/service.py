@@ -205,6 +205,7 @@ class Service:
             "state": state,
             "model": card.model_id if card else None,
             "threshold": card.threshold if card else None,
+            "certificate": card.certificate_here() if card else None,
             "device": str(inspector.model.device) if inspector else None,
             "since_start": self._tally.counts,
             "per_minute": round(self._tally.per_minute(), 1),

@@ -32,7 +32,7 @@ class Status:
         counts: Images in io, nio and quarantine; `waiting` in the inbox, `in_hand` in work.
         in_hand: The oldest of those in work: `file`, `claimed` since when, `attempts`, and whether it is `decided`.
         model: What `models/current` names; None without a model.
-        daemon: What the daemon last said: `pid`, `started`, `state`, `model`, `device`, `last`, `drift`, ...
+        daemon: What the daemon last said: `pid`, `started`, `state`, `model`, `certificate`, `device`, `last`, `drift`, ...
     """
 
     alive: bool
@@ -75,12 +75,14 @@ def as_text(status: Status) -> str:
         alive = f"yes, pid {said.get('pid', '?')}, since {said.get('started', '?')}: {said.get('state', 'starting')}"
     else:
         alive = f"no; last heard of {said['updated']}" if said else "no; never ran here"
-    judging = f"{said['model']} on {said['device']}" if status.alive and said.get("model") else "-"
+    in_use = status.alive and said.get("model")
+    judging = f"{said['model']} on {said['device']}" if in_use else "-"
     last = said.get("last")
     rows = [
         ("alive", alive),
         ("model", f"{status.model or 'none yet: solderwatch-train'}"),
         ("judging with", judging),
+        ("certificate", (said.get("certificate") if in_use else None) or "-"),
         ("io", str(counts["io"])),
         ("nio", str(counts["nio"])),
         ("quarantine", str(counts["quarantine"])),

@@ -142,6 +142,16 @@ class ModelCard(_Part):
         digest = _sha256(json.dumps(content, sort_keys=True, allow_nan=False).encode())[:12]
         return f"{digest}-{self.certificate.standing if self.certificate else 'indicative'}"
 
+    def certificate_here(self) -> str:
+        """What is proven, in one line, with the libraries here that it was not proven with."""
+        others = [
+            f"{name} {self.versions.get(name, 'unknown')}, here {found}"
+            for name, found in library_versions().items()
+            if self.versions.get(name) != found
+        ]
+        proven = str(self.certificate or "none: nothing is proven about this model")
+        return f"{proven}; given with {'; '.join(others)}" if others else proven
+
 
 @dataclass(frozen=True)
 class Scores:

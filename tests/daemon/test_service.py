@@ -20,6 +20,7 @@ from harness import Daemon, Nursery, read_events, wait_until
 from PIL import Image
 
 from daemon.status import as_text, read_status
+from inspection.model import read_card
 from settings import load
 
 Disc = Callable[..., Any]
@@ -282,6 +283,14 @@ def test_status_tells_what_the_daemon_does(daemon: Daemon, images: dict[str, lis
     assert status.daemon["model"] == event["model"]
     assert status.daemon["last"]["file"] == "one.png"
     assert status.daemon["pid"] == daemon.pid
+    card = read_card(daemon.folder / "models" / "current")
+    assert status.daemon["certificate"] == str(card.certificate)
+    assert f"certificate   indicative: {card.certificate.proof.missed} of" in as_text(status)  # type: ignore[union-attr]
+    (loaded,) = daemon.events("model_loaded")
+    assert loaded["certificate"] == {
+        "standing": "indicative",
+        "recall_bound": card.certificate.proof.recall_bound,  # type: ignore[union-attr]
+    }
     daemon.kill()
     daemon.wait()
     assert not read_status(settings).alive
@@ -391,6 +400,8 @@ def test_check_names_each_problem_and_its_mend(line: Path) -> None:
     done = check()
     assert done.returncode == 0, done.stdout
     assert "self-test" in done.stdout
+    card = read_card(line / "models" / "current")
+    assert f"warning  certificate: {card.certificate}\n" in done.stdout
     with contextlib.suppress(FileNotFoundError):
         shutil.rmtree(line / "models")
     (line / "data" / "nio").rmdir()

@@ -207,6 +207,17 @@ class TestIdentity:
         assert folder.name.endswith(f"-{model_id}")
         assert read_card(folder).certificate == proven
 
+    @pytest.mark.parametrize("proven", [certificate(), None], ids=["certified", "none"])
+    def test_the_certificate_names_other_libraries(self, proven: Certificate | None) -> None:
+        """One line says what is proven, and which of this machine's libraries it was not proven with."""
+        here = library_versions()
+        line = made(certificate=proven).card.certificate_here()
+        assert line == (str(proven) if proven else "none: nothing is proven about this model")
+        elsewhere = made(certificate=proven, versions=here | {"torch": "1.0", "numpy": "0.9"}).card.certificate_here()
+        assert elsewhere == f"{line}; given with torch 1.0, here {here['torch']}; numpy 0.9, here {here['numpy']}"
+        del here["pillow"]
+        assert "; given with pillow unknown, here" in made(certificate=proven, versions=here).card.certificate_here()
+
     def test_other_golden_images_are_another_model(self, tmp_path: Path) -> None:
         """The self-test is a part of the model."""
         ids = {read_card(save(tmp_path / str(n), made(), GOLDEN[:n])).model_id for n in (1, 2)}
