@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 
-from benchmarks import bga, drift, simulated
+from benchmarks import bga, certificate, drift, simulated
 from benchmarks.row import Row
 
 Measure = Callable[[Sequence[int]], Iterator[Row]]
@@ -24,6 +24,7 @@ MEASURES: dict[str, Measure] = {
     "simulated": simulated.measure,
     "leave-one-out": simulated.leave_one_out,
     "strange": simulated.strange,
+    "certificate": certificate.measure,
     "drift": drift.measure,
 }
 
