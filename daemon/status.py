@@ -32,7 +32,7 @@ class Status:
         counts: Images in io, nio and quarantine; `waiting` in the inbox, `in_hand` in work.
         in_hand: The oldest of those in work: `file`, `claimed` since when, `attempts`, and whether it is `decided`.
         model: What `models/current` names; None without a model.
-        daemon: What the daemon last said: `pid`, `started`, `state`, `model`, `certificate`, `device`, `last`, `drift`, ...
+        daemon: What the daemon last said: `pid`, `started`, `state`, `model`, `certificate`, `last`, `drift`, ...
     """
 
     alive: bool
