@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 
-from benchmarks import bga, certificate, drift, simulated
+from benchmarks import bga, certificate, drift, maps, simulated
 from benchmarks.row import Row
 
 Measure = Callable[[Sequence[int]], Iterator[Row]]
@@ -25,6 +25,7 @@ MEASURES: dict[str, Measure] = {
     "leave-one-out": simulated.leave_one_out,
     "strange": simulated.strange,
     "certificate": certificate.measure,
+    "maps": maps.measure,
     "drift": drift.measure,
 }
 

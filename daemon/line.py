@@ -345,7 +345,7 @@ class Line:
         inspector = self._inspector()
         verdict = inspection.verdict
         started = time.perf_counter()
-        drawn = picture.draw(item.image.pixels, inspection.evidence, verdict, inspector.cam_method)
+        drawn = picture.draw(item.image.pixels, inspection)
         draw_ms = _ms_since(started)
         height, width = item.image.pixels.shape
         record = {
@@ -359,7 +359,7 @@ class Line:
             "model": inspector.model.card.model_id,
             "device": str(inspector.model.device),
             "cam": {
-                "method": inspector.cam_method,
+                "method": inspection.method,
                 "only_last_conv": self._settings.cam.only_last_conv,
                 "peak": round(inspection.peak, 6),
             },

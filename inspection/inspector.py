@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
+from inspection import residual
 from inspection.cam import MapMaker
 from inspection.model import Model
 from inspection.signals import Signals, measure
@@ -20,14 +23,20 @@ class Inspection:
 
     Attributes:
         verdict: io or nio, and why.
-        evidence: Where the network sees evidence for nio, float32 `[h, w]` in 0..1, relative to its peak.
-        peak: The map's maximum before it was divided by it; 0 where nothing speaks for nio.
+        evidence: Where the network sees evidence for nio, or what is strange, float32 `[h, w]` in 0..1, relative to
+            its peak.
+        peak: The map's maximum before it was divided by it; 0 where nothing speaks for nio. In grey levels (1 is black
+            to white) for what is strange.
+        method: What made the map: the class activation map's method, or `residual` where the image is unidentified.
+        strength: How much of the evidence that makes an image nio there is, in 0..1; 1 for nio.
         signals: What the watch for drift wants to know of the image, by name; see `inspection.signals`.
     """
 
     verdict: Verdict
     evidence: NDArray[np.float32]
     peak: float
+    method: str
+    strength: float
     signals: Signals
 
 
@@ -43,22 +52,27 @@ class Inspector:
     def __init__(self, model: Model, cam_method: str, *, only_last_conv: bool) -> None:
         self.model = model
         self.cam_method = cam_method
-        self._maps = MapMaker(model.network, cam_method, only_last_conv=only_last_conv)
+        good_N1SS = model.normalised(model.good)
+        self._maps = MapMaker(model.network, cam_method, only_last_conv=only_last_conv, good_N1SS=good_N1SS)
+        self._usual_residual_SS: Tensor | float = 0.0
+        if len(model.good):
+            self._usual_residual_SS = self._residual(model.good, self._stages(good_N1SS)[-1]).mean(dim=0)
 
     def inspect(self, images: Sequence[NDArray[np.float32]]) -> list[Inspection]:
         """Judge grey images `[H, W]` in 0..1, of any sizes; one inspection each, in their order."""
         greys_N1SS = self.model.preprocessing.resized(images)
         batch_N1SS = self.model.normalised(greys_N1SS)
-        scores = self.model.scores(batch_N1SS)
-        _, maps_Nhw, peaks_N = self._maps(batch_N1SS)
+        stages = self._stages(batch_N1SS)
+        scores = self.model.scores_of(stages)
+        _, maps_Nhw, peaks_N = self._maps(batch_N1SS, stages[-1])
         verdicts = [
             judge(probability, self.model.card.threshold, novelty)
             for probability, novelty in zip(
                 self.model.probability(scores.logits).tolist(), scores.novelty.tolist(), strict=True
             )
         ]
-        return [
-            Inspection(verdict, evidence, float(peak), signals)
+        inspections = [
+            Inspection(verdict, evidence, peak, self.cam_method, self._strength(verdict, peak), signals)
             for verdict, evidence, peak, signals in zip(
                 verdicts,
                 maps_Nhw.float().cpu().numpy(),
@@ -67,3 +81,30 @@ class Inspector:
                 strict=True,
             )
         ]
+        strange = [index for index, verdict in enumerate(verdicts) if verdict.reason == "unidentified"]
+        if strange:
+            self._show_what_is_strange(inspections, strange, greys_N1SS[strange], stages[-1][strange])
+        return inspections
+
+    @torch.inference_mode()
+    def _stages(self, batch_N1SS: Tensor) -> list[Tensor]:
+        return self.model.stages(batch_N1SS)
+
+    def _strength(self, verdict: Verdict, peak: float) -> float:
+        return verdict.strength(peak / self.model.card.temperature if self._maps.peaks_in_logits else None)
+
+    def _show_what_is_strange(
+        self, inspections: list[Inspection], strange: list[int], greys_N1SS: Tensor, features_NChw: Tensor
+    ) -> None:
+        """Give the inspections at `strange` the residual's map; the decoder runs for them alone."""
+        maps_NSS, peaks_N = residual.relative(self._residual(greys_N1SS, features_NChw), self._usual_residual_SS)
+        for index, evidence, peak in zip(strange, maps_NSS.float().cpu().numpy(), peaks_N.tolist(), strict=True):
+            inspections[index] = replace(
+                inspections[index], evidence=evidence, peak=peak, method=residual.NAME, strength=1.0
+            )
+
+    @torch.inference_mode()
+    def _residual(self, greys_N1SS: Tensor, features_NChw: Tensor) -> Tensor:
+        """`[N, S, S]` of images as they were and their features."""
+        rebuilt_N1SS = self.model.network.decoder(features_NChw)
+        return residual.residual(greys_N1SS.to(rebuilt_N1SS.device), rebuilt_N1SS)

@@ -13,7 +13,7 @@ import platform
 import shutil
 import stat
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -172,12 +172,21 @@ class Scores:
 
 @dataclass(frozen=True)
 class Model:
-    """A loaded model, in evaluation mode on its device."""
+    """A loaded model, in evaluation mode on its device.
+
+    Attributes:
+        card: What model.json says.
+        network: With its weights.
+        novelty: Fitted to the good images.
+        device: Where it judges.
+        good: The golden samples that are io, resized, in 0..1 `[N, 1, S, S]`; none before the model is loaded.
+    """
 
     card: ModelCard
     network: SupervisedAutoencoder
     novelty: Novelty
     device: torch.device
+    good: Tensor = field(default_factory=lambda: torch.empty(0, 1, 1, 1))
 
     @property
     def preprocessing(self) -> Preprocessing:
@@ -203,7 +212,11 @@ class Model:
     @torch.inference_mode()
     def scores(self, images_N1SS: Tensor) -> Scores:
         """Score normalised images."""
-        stages = self.stages(images_N1SS)
+        return self.scores_of(self.stages(images_N1SS))
+
+    @torch.inference_mode()
+    def scores_of(self, stages: Sequence[Tensor]) -> Scores:
+        """Score images that the encoder has seen, by the outputs of its blocks."""
         logits_N2 = self.network.head(stages[-1])
         distance_N = self.novelty.distance(describe(stages))
         oddness_N = self.network.oddness(stages[-1])
@@ -317,8 +330,7 @@ def load(folder: Path, device: torch.device) -> Model:
         reason = " ".join(str(error).split())[:200]
         raise ModelError(f"{folder / _WEIGHTS}: not the weights of a {card.architecture} network: {reason}") from None
     holder.to(device).to(memory_format=torch.channels_last).eval().requires_grad_(requires_grad=False)
-    self_test(model, folder)
-    return model
+    return replace(model, good=self_test(model, folder))
 
 
 def read_card(folder: Path) -> ModelCard:
@@ -357,12 +369,17 @@ def read_card(folder: Path) -> ModelCard:
     return card
 
 
-def self_test(model: Model, folder: Path) -> None:
+def self_test(model: Model, folder: Path) -> Tensor:
     """Score the golden samples as the daemon scores images, and compare.
+
+    Returns:
+        Those that are io, resized, in 0..1 `[N, 1, S, S]`; maybe none.
 
     Raises:
         ModelError: One is damaged, or scores differently.
     """
+    size = model.card.preprocessing.image_size
+    good = [torch.empty(0, 1, size, size)]
     for sample in model.card.golden:
         path = folder / GOLDEN / sample.file
         data = _read(path, _MAX_GOLDEN_BYTES)
@@ -372,7 +389,10 @@ def self_test(model: Model, folder: Path) -> None:
             image = decode(data, max_pixels=GOLDEN_MAX_PIXELS)
         except ImageError as error:
             raise ModelError(f"{path}: {error}") from None
-        scores = model.scores(model.batch([image.pixels]))
+        grey_11SS = model.preprocessing.resized([image.pixels])
+        if sample.label == "io":
+            good.append(grey_11SS)
+        scores = model.scores(model.normalised(grey_11SS))
         found, novelty = scores.logits[0], float(scores.novelty[0])
         expected = torch.tensor(sample.logits)
         close = torch.allclose(found, expected, rtol=1e-3, atol=_LOGIT_TOLERANCE)
@@ -389,6 +409,7 @@ def self_test(model: Model, folder: Path) -> None:
                 f"{novelty:.4g}, expected {sample.novelty:.4g}; this machine or its libraries compute differently: "
                 "compare `versions` in model.json, or train here"
             )
+    return torch.cat(good)
 
 
 def _read(path: Path, max_bytes: int) -> bytes:

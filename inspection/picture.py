@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from inspection.verdict import Verdict
+from inspection import residual
+from inspection.inspector import Inspection
 
 LONG_SIDE = 512
 """Pixels; no picture is larger, whatever the image."""
@@ -20,37 +21,35 @@ _COLOURS = {"io": (46, 125, 50), "nio": (198, 40, 40)}
 _WEAK, _STRONG = np.array([255, 214, 0], np.float32), np.array([255, 0, 0], np.float32)
 
 
-def draw(pixels: NDArray[np.float32], evidence: NDArray[np.float32], verdict: Verdict, method: str) -> bytes:
+def draw(pixels: NDArray[np.float32], inspection: Inspection) -> bytes:
     """Draw the picture that lies beside a judged image.
 
     Args:
         pixels: The grey image `[H, W]` in 0..1; shown with its contrast stretched.
-        evidence: The map `[h, w]` in 0..1. Its colour fades with the probability below the threshold, so an io image
-            does not look alarming.
-        verdict: What was decided.
-        method: The name of the map's method.
+        inspection: What was found out; its map fades with its strength, so an io image does not look alarming.
 
     Returns:
         A PNG file's bytes, at most `LONG_SIDE` pixels a side.
     """
-    overlay = overlay_map(pixels, evidence, strength(verdict), LONG_SIDE - _BANNER)
+    verdict = inspection.verdict
+    overlay = overlay_map(pixels, inspection.evidence, inspection.strength, LONG_SIDE - _BANNER)
     canvas = Image.new("RGB", (max(overlay.width, _NARROWEST), overlay.height + _BANNER), (24, 24, 24))
     canvas.paste(overlay, ((canvas.width - overlay.width) // 2, _BANNER))
     write = ImageDraw.Draw(canvas)
     write.rectangle((0, 0, canvas.width, _BANNER - 1), fill=_COLOURS[verdict.label])
-    probability = "no number" if verdict.probability is None else f"{verdict.probability:.4g}"
     write.text((8, 3), f"{verdict.label}  ({verdict.reason})", "white", _font(22))
-    write.text((8, 31), f"p(nio) {probability}   threshold {verdict.threshold:.4g}   {method}", "white", _font(14))
+    write.text((8, 31), _second_line(inspection), "white", _font(14))
     file = io.BytesIO()
     canvas.save(file, "PNG", compress_level=1)
     return file.getvalue()
 
 
-def strength(verdict: Verdict) -> float:
-    """How boldly a map is drawn, in 0..1: fully from the threshold on, fading towards probability 0."""
-    if verdict.probability is None or verdict.label == "nio":
-        return 1.0
-    return verdict.probability / verdict.threshold
+def _second_line(inspection: Inspection) -> str:
+    verdict = inspection.verdict
+    if inspection.method == residual.NAME:
+        novelty = "no number" if verdict.novelty is None else f"{verdict.novelty:.3g}"
+        return f"novelty {novelty} (limit 1)   {inspection.method}"
+    return f"p(nio) {verdict.probability:.4g}   threshold {verdict.threshold:.4g}   {inspection.method}"
 
 
 def overlay_map(pixels: NDArray[np.float32], evidence: NDArray[np.float32], opacity: float, height: int) -> Image.Image:
@@ -65,11 +64,16 @@ def overlay_map(pixels: NDArray[np.float32], evidence: NDArray[np.float32], opac
     scale = min(LONG_SIDE / pixels.shape[1], height / pixels.shape[0])
     size = max(1, round(pixels.shape[1] * scale)), max(1, round(pixels.shape[0] * scale))
     grey = np.asarray(Image.fromarray(_stretch(pixels)).resize(size, Image.Resampling.BICUBIC), np.float32)
-    smooth = Image.fromarray(evidence.astype(np.float32)).resize(size, Image.Resampling.BICUBIC)
-    heat = np.clip(np.asarray(smooth), 0, 1)[..., None]
+    heat = enlarged(evidence, size)[..., None]
     colour = _WEAK + (_STRONG - _WEAK) * heat
     mixed = grey[..., None] + (colour - grey[..., None]) * heat * (opacity * _OPACITY)
     return Image.fromarray(mixed.astype(np.uint8))
+
+
+def enlarged(evidence: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
+    """A map `[h, w]` in 0..1 as it is shown over an image of (width, height) `size`, `[H, W]` in 0..1."""
+    smooth = Image.fromarray(evidence.astype(np.float32)).resize(size, Image.Resampling.BICUBIC)
+    return np.asarray(np.clip(np.asarray(smooth), 0, 1), np.float32)
 
 
 def _stretch(pixels: NDArray[np.float32]) -> NDArray[np.uint8]:

@@ -34,6 +34,24 @@ class Verdict:
     threshold: float
     novelty: float | None
 
+    def strength(self, peak: float | None) -> float:
+        """How much of the evidence that makes an image nio there is, in 0..1; at and above the threshold 1.
+
+        Below it, the strongest place of the map is set against itself and what the whole image lacks to reach the
+        threshold: what every good image has a little of stays faint, a spot that other places outvote can be seen.
+
+        Args:
+            peak: The map's maximum in the log-odds of the probability; None where the map's unit is another. Then it
+                is the probability as a share of the threshold.
+        """
+        if self.label == "nio" or self.probability is None:
+            return 1.0
+        if peak is None:
+            return self.probability / self.threshold
+        if peak <= 0 or self.probability <= 0 or self.threshold >= 1:
+            return 0.0
+        return peak / (peak + _log_odds(self.threshold) - _log_odds(self.probability))
+
 
 def judge(probability: float, threshold: float, novelty: float) -> Verdict:
     """Compare an image's nio probability with the model's threshold, and its novelty with 1; what is no number is nio.
@@ -52,6 +70,10 @@ def judge(probability: float, threshold: float, novelty: float) -> Verdict:
     if novelty > 1:
         return Verdict("nio", "unidentified", probability, threshold, novelty)
     return Verdict("io", "clear", probability, threshold, novelty)
+
+
+def _log_odds(probability: float) -> float:
+    return math.log(probability / (1 - probability))
 
 
 def rounded(score: float) -> float:

@@ -21,7 +21,8 @@ from pydantic import (
 )
 
 CamMethod = Literal[
-    "XGradCAM", "GradCAM", "GradCAMpp", "SmoothGradCAMpp", "LayerCAM", "FinerCAM", "RefineCAM", "CAM",
+    "ExcessCAM", "HiResCAM", "XGradCAM", "GradCAM", "GradCAMpp", "SmoothGradCAMpp", "LayerCAM", "FinerCAM", "RefineCAM",
+    "CAM",
 ]  # fmt: skip
 
 
@@ -170,18 +171,18 @@ class DriftSettings(Section):
 class CamSettings(Section):
     """The class activation map beside each image."""
 
-    method: CamMethod = "XGradCAM"
+    method: CamMethod = "ExcessCAM"
     only_last_conv: bool = True
 
     @model_validator(mode="after")
     def _layers_fit_the_method(self) -> CamSettings:
-        if self.method == "CAM" and not self.only_last_conv:
+        if self.method in {"CAM", "ExcessCAM"} and not self.only_last_conv:
             raise ValueError(
-                "CAM is defined on the last convolution alone: set only_last_conv: true, or choose LayerCAM"
+                f"{self.method} is defined on the last convolution alone: set only_last_conv: true, or choose LayerCAM"
             )
         if self.method == "RefineCAM" and self.only_last_conv:
             raise ValueError(
-                "RefineCAM refines over several convolutions: set only_last_conv: false, or choose XGradCAM"
+                "RefineCAM refines over several convolutions: set only_last_conv: false, or choose LayerCAM"
             )
         return self
 

@@ -17,7 +17,7 @@ from PIL import Image
 from sklearn.metrics import roc_curve
 
 from inspection.inspector import Inspection
-from inspection.picture import overlay_map, strength
+from inspection.picture import overlay_map
 from inspection.verdict import LABELS, Label, Verdict
 from training.evaluate import Evaluation
 from training.fit import History
@@ -150,7 +150,7 @@ def stretched(pixels: NDArray[np.float32]) -> str:
 
 def mapped(pixels: NDArray[np.float32], inspection: Inspection) -> str:
     """A grey image with its map over it, as the sidecar picture shows it."""
-    return _jpeg(overlay_map(pixels, inspection.evidence, strength(inspection.verdict), _HEIGHT))
+    return _jpeg(overlay_map(pixels, inspection.evidence, inspection.strength, _HEIGHT))
 
 
 def _by_label(axis: Any, labels: Sequence[Label], values: NDArray[np.float64], bins: NDArray[np.float64]) -> None:

@@ -67,7 +67,7 @@ class Bench:
         for _ in range(count):
             verdict = judge(0.9 if self.rng.random() < nio else 0.1, 0.5, 0.5)
             signals = {name: float(self.rng.normal(shift, 1)) for name, shift in shifts.items()}
-            self.watch.add(model, Inspection(verdict, NO_MAP, 0.0, signals), TIME)
+            self.watch.add(model, Inspection(verdict, NO_MAP, 0.0, "CAM", 1.0, signals), TIME)
 
     def events(self) -> list[dict[str, Any]]:
         """What was logged."""
@@ -125,7 +125,7 @@ def test_images_judged_nio_move_the_share_alone(bench: Bench) -> None:
         is_nio = number % 5 == 0
         verdict = judge(0.9 if is_nio else 0.1, 0.5, 0.5)
         value = 3.0 if is_nio else float(bench.rng.normal(0, 1))
-        bench.watch.add(model, Inspection(verdict, NO_MAP, 0.0, {"grey_mean": value}), TIME)
+        bench.watch.add(model, Inspection(verdict, NO_MAP, 0.0, "CAM", 1.0, {"grey_mean": value}), TIME)
     assert bench.events() == []
 
 

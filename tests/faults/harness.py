@@ -118,7 +118,7 @@ def _warm_up(model: Path) -> bool:
         return False
     black = np.zeros((40, 40), np.float32)
     (found,) = inspector.Inspector(load(model, torch.device("cpu")), "XGradCAM", only_last_conv=True).inspect([black])
-    picture.draw(black, found.evidence, found.verdict, "XGradCAM")
+    picture.draw(black, found)
     return True
 
 

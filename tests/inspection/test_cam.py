@@ -16,6 +16,7 @@ from inspection.image import decode
 from inspection.inspector import Inspector
 from inspection.model import load
 from inspection.network import Architecture, SupervisedAutoencoder
+from settings.schema import CamSettings
 
 CPU = torch.device("cpu")
 ARCHITECTURES: tuple[Architecture, ...] = ("residual", "plain")
@@ -26,7 +27,7 @@ COMBINATIONS = [
     for architecture in ARCHITECTURES
     for method in METHODS
     for only_last_conv in (True, False)
-    if (method, only_last_conv) not in {("CAM", False), ("RefineCAM", True)}
+    if (method, only_last_conv) not in {("CAM", False), ("ExcessCAM", False), ("RefineCAM", True)}
 ]
 every_map = pytest.mark.parametrize(("architecture", "method", "only_last_conv"), COMBINATIONS)
 IMAGES = torch.randn(3, 1, 64, 64, generator=torch.Generator().manual_seed(1))
@@ -113,7 +114,7 @@ def test_the_map_lies_where_the_evidence_is(architecture: Architecture, method: 
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-@pytest.mark.parametrize("method", ["XGradCAM", "GradCAM", "FinerCAM", "LayerCAM"])
+@pytest.mark.parametrize("method", ["ExcessCAM", "HiResCAM", "XGradCAM", "GradCAM", "FinerCAM", "LayerCAM"])
 def test_no_evidence_is_no_map(architecture: Architecture, method: str) -> None:
     """Where nothing speaks for nio the peak is 0 and the map is empty, not noise blown up to 1."""
     image = torch.full((1, 1, 64, 64), 2.0)
@@ -123,7 +124,7 @@ def test_no_evidence_is_no_map(architecture: Architecture, method: str) -> None:
     assert float(maps.max()) == 0
 
 
-@pytest.mark.parametrize("method", ["XGradCAM", "GradCAM"])
+@pytest.mark.parametrize("method", ["HiResCAM", "XGradCAM", "GradCAM"])
 def test_exact_for_the_plain_network(method: str) -> None:
     """With average pooling and one linear layer the map is ReLU(sum w_k A_k)/(H*W), w the weights of nio less io's."""
     network = untrained("plain")
@@ -132,6 +133,58 @@ def test_exact_for_the_plain_network(method: str) -> None:
     features = network.encoder(IMAGES)
     expected = torch.einsum("k,nkhw->nhw", weights, features).relu() / features[0, 0].numel()
     assert torch.allclose(maps * peaks[:, None, None], expected, rtol=1e-3, atol=1e-7)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_contributions_add_up(architecture: Architecture) -> None:
+    """What HiResCAM lays on all places together, for and against nio, is the margin of the logits less the bias."""
+    network = untrained(architecture)
+    evidence = {}
+    for sign in (1, -1):
+        signed = untrained(architecture)
+        signed.head.linear.weight *= sign
+        _, maps, peaks = MapMaker(signed, "HiResCAM", only_last_conv=True)(IMAGES)
+        evidence[sign] = (maps * peaks[:, None, None]).sum(dim=(1, 2))
+    logits, bias = plain_logits(network, IMAGES), network.head.linear.bias
+    expected = logits[:, 1] - logits[:, 0] - (bias[1] - bias[0])
+    assert torch.allclose(evidence[1] - evidence[-1], expected, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_what_a_good_image_has_and_this_one_lacks_is_evidence(architecture: Architecture) -> None:
+    """Where good images have something that speaks for io, an image without it has its peak."""
+    good = torch.full((2, 1, 96, 96), -1.0)
+    good[..., 16:32, 64:80] = 8.0
+    empty = torch.full((1, 1, 96, 96), -1.0)
+    detector = brightness_detector(architecture, weight=-1.0)
+    maker = MapMaker(detector, "ExcessCAM", only_last_conv=True, good_N1SS=good)
+    _, maps, peaks = maker(torch.cat([empty, good[:1]]))
+    assert divmod(int(maps[0].argmax()), 6) == (1, 4)
+    assert float(peaks[0]) > 0
+    assert float(peaks[1]) == pytest.approx(0, abs=1e-6)
+
+
+@every_map
+def test_known_features_change_nothing(architecture: Architecture, method: str, only_last_conv: bool) -> None:
+    """Whoever has run the encoder already gets the same logits and map without running it again, where that can be."""
+    network = untrained(architecture)
+    maker = MapMaker(network, method, only_last_conv=only_last_conv)
+    with torch.inference_mode():
+        features = network.encoder(IMAGES)
+    for alone, given in zip(maker(IMAGES), maker(IMAGES, features), strict=True):
+        assert torch.allclose(alone, given, atol=1e-6)
+
+
+def test_the_default_runs_no_encoder() -> None:
+    """Given the features, the default method costs the head alone: the encoder is not run again."""
+    network = untrained("residual")
+    with torch.inference_mode():
+        features = network.encoder(IMAGES)
+    maker = MapMaker(network, CamSettings().method, only_last_conv=CamSettings().only_last_conv)
+    runs: list[object] = []
+    network.encoder.register_forward_hook(lambda *_: runs.append(1))
+    maker(IMAGES, features)
+    assert runs == []
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
@@ -184,11 +237,12 @@ def test_an_image_of_no_numbers(architecture: Architecture) -> None:
     assert logits[[0, 2]].isfinite().all()
 
 
-def test_a_trained_model_points_at_the_void(trained: Path) -> None:
-    """The fine map of a model that tells discs with a void from those without peaks near the void."""
+@pytest.mark.parametrize(("method", "only_last_conv"), [("ExcessCAM", True), ("RefineCAM", False)])
+def test_a_trained_model_points_at_the_void(trained: Path, method: str, only_last_conv: bool) -> None:
+    """The map of a model that tells discs with a void from those without peaks near the void."""
     paths = sorted((trained / "dataset" / "nio").iterdir())[:8]
     images = [decode(path.read_bytes(), max_pixels=10_000).pixels for path in paths]
-    inspector = Inspector(load(trained / "models" / "current", CPU), "RefineCAM", only_last_conv=False)
+    inspector = Inspector(load(trained / "models" / "current", CPU), method, only_last_conv=only_last_conv)
     distances = []
     for image, inspection in zip(images, inspector.inspect(images), strict=True):
         y, x = (np.indices(image.shape) + 0.5) / len(image)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,9 @@ from numpy.typing import NDArray
 
 from inspection.image import decode
 from inspection.inspector import Inspection, Inspector
-from inspection.model import load
+from inspection.model import Model, load
+from inspection.novelty import Novelty
+from inspection.residual import NAME as RESIDUAL
 from inspection.verdict import judge
 
 RNG = np.random.default_rng(0)
@@ -27,7 +30,7 @@ def _one_thread(_quiet_threads: None) -> None:
 @pytest.fixture
 def inspector(untrained_model: Path) -> Inspector:
     """An inspector with random weights."""
-    return Inspector(load(untrained_model, torch.device("cpu")), "XGradCAM", only_last_conv=True)
+    return Inspector(load(untrained_model, torch.device("cpu")), "ExcessCAM", only_last_conv=True)
 
 
 def probability(inspection: Inspection) -> float:
@@ -63,12 +66,12 @@ def test_the_same_twice(inspector: Inspector) -> None:
 
 
 def test_the_verdict_is_that_of_the_model(inspector: Inspector) -> None:
-    """The map costs no accuracy: probability and novelty are those of the bare model, judged by its threshold."""
-    scores = inspector.model.scores(inspector.model.batch(MIXED))
-    for logits, novelty, inspection in zip(
-        scores.logits.double(), scores.novelty.tolist(), inspector.inspect(MIXED), strict=True
-    ):
-        expected = judge(torch.softmax(logits, 0)[1].item(), inspector.model.card.threshold, novelty)
+    """The map costs no accuracy: the probability is the one of the bare model, judged by its threshold."""
+    model = inspector.model
+    scores = model.scores(model.batch(MIXED))
+    bare = zip(model.probability(scores.logits).tolist(), scores.novelty.tolist(), strict=True)
+    for (nio, novelty), inspection in zip(bare, inspector.inspect(MIXED), strict=True):
+        expected = judge(nio, model.card.threshold, novelty)
         assert inspection.verdict.label == expected.label
         assert inspection.verdict.probability == pytest.approx(expected.probability, abs=2e-6)
         assert inspection.verdict.novelty == pytest.approx(expected.novelty, rel=1e-4)
@@ -83,20 +86,53 @@ def test_no_number_is_nio(inspector: Inspector, level: float) -> None:
     assert (broken.verdict.label, broken.verdict.reason) == ("nio", "unidentified")
     assert broken.verdict.probability is None
     assert broken.verdict.novelty is None
-    assert np.isfinite(broken.evidence).all()
+    assert (broken.method, broken.evidence.max(), broken.peak) == (RESIDUAL, 0, 0)
     assert [probability(before), probability(after)] == pytest.approx(
         [probability(inspection) for inspection in inspector.inspect(MIXED[:2])], abs=2e-6
     )
 
 
+def with_a_limit(model: Model, farthest: float) -> Model:
+    """The model with another limit to the distance from good images."""
+    novelty = Novelty(len(model.novelty.centre))
+    novelty.load_state_dict({**model.novelty.state_dict(), "farthest": torch.tensor(farthest)})
+    return replace(model, novelty=novelty)
+
+
+def test_an_unidentified_image_shows_what_is_strange(untrained_model: Path) -> None:
+    """Its map is the residual's, of the image's own size."""
+    model = load(untrained_model, torch.device("cpu"))
+    model.network.head.linear.bias.copy_(torch.tensor([50.0, 0.0]))
+    inspector = Inspector(with_a_limit(model, 1e-6), "ExcessCAM", only_last_conv=True)
+    (strange,) = inspector.inspect([np.zeros((40, 60), np.float32)])
+    assert (strange.verdict.label, strange.verdict.reason) == ("nio", "unidentified")
+    assert (strange.method, strange.strength) == (RESIDUAL, 1)
+    assert strange.evidence.shape == (32, 32)
+    assert strange.evidence.max() == pytest.approx(1)
+    assert 0 < strange.peak < 1
+
+
+def test_the_decoder_runs_for_unidentified_images_alone(inspector: Inspector) -> None:
+    """In a batch only what is unidentified is rebuilt; without any the decoder does not run."""
+    rebuilt: list[int] = []
+    inspector.model.network.decoder.register_forward_hook(lambda _module, given, _out: rebuilt.append(len(given[0])))
+    assert {one.method for one in inspector.inspect(MIXED)} == {"ExcessCAM"}
+    assert rebuilt == []
+    inspector.inspect([MIXED[0], np.full((40, 40), np.nan, np.float32), MIXED[1]])
+    assert rebuilt == [1]
+
+
 def test_a_trained_model_judges(trained: Path) -> None:
     """Discs with a void are nio, those without are io, and the evidence in the former is stronger."""
-    inspector = Inspector(load(trained / "models" / "current", torch.device("cpu")), "XGradCAM", only_last_conv=True)
+    inspector = Inspector(load(trained / "models" / "current", torch.device("cpu")), "ExcessCAM", only_last_conv=True)
     found = {}
     for label in ("io", "nio"):
         paths = sorted((trained / "dataset" / label).iterdir())[:12]
         found[label] = inspector.inspect([decode(path.read_bytes(), max_pixels=10_000).pixels for path in paths])
         right = [inspection.verdict.label == label for inspection in found[label]]
         assert np.mean(right) >= 0.75
+    faint = [one.strength for one in found["io"] if one.verdict.label == "io"]
+    assert np.median(faint) < 0.3
+    assert all(one.strength == 1 for one in found["nio"] if one.verdict.label == "nio")
     peaks = {label: float(np.median([one.peak for one in inspections])) for label, inspections in found.items()}
     assert peaks["nio"] > peaks["io"]

@@ -9,21 +9,18 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from inspection.picture import LONG_SIDE, draw, overlay_map, strength
+from inspection.inspector import Inspection
+from inspection.picture import LONG_SIDE, draw, enlarged, overlay_map
+from inspection.residual import NAME as RESIDUAL
 from inspection.verdict import Verdict, judge
 
 Grey = NDArray[np.float32]
 RAMP: Grey = np.linspace(0.2, 0.8, 64 * 64, dtype=np.float32).reshape(64, 64)
 MAP: Grey = np.zeros((4, 4), np.float32)
 MAP[1, 2] = 1
-NAN = float("nan")
 VERDICTS = [
-    judge(0.9876, 0.5, 0),
-    judge(0.1, 0.5, 0),
-    judge(NAN, 0.5, NAN),
-    judge(0.1, 0.5, 7),
-    judge(0.0, 0.0, 0),
-    judge(1e-12, 1e-9, 0),
+    *(judge(0.9876, 0.5, 0.1), judge(0.1, 0.5, 0.1), judge(float("nan"), 0.5, 0.1), judge(0.1, 0.5, 3.2)),
+    *(judge(0.0, 0.0, 0.1), judge(1e-12, 1e-9, 0.1)),
 ]
 
 
@@ -34,9 +31,15 @@ def opened(data: bytes) -> Image.Image:
     return image
 
 
-def redness(pixels: Grey, evidence: Grey, verdict: Verdict) -> float:
+def found(verdict: Verdict, method: str = "ExcessCAM", peak: float | None = None) -> Inspection:
+    """An inspection with MAP for a map."""
+    made_by = RESIDUAL if verdict.reason == "unidentified" else method
+    return Inspection(verdict, MAP, peak or 0.0, made_by, verdict.strength(peak), {})
+
+
+def redness(strength: float) -> float:
     """How far the picture is from grey, at most."""
-    image = np.asarray(overlay_map(pixels, evidence, strength(verdict), 400), np.float64)
+    image = np.asarray(overlay_map(RAMP, MAP, strength, 400), np.float64)
     return float((image.max(axis=2) - image.min(axis=2)).max())
 
 
@@ -46,44 +49,53 @@ def redness(pixels: Grey, evidence: Grey, verdict: Verdict) -> float:
 def test_size(shape: tuple[int, int]) -> None:
     """Tiny, huge, tall or wide: a PNG in colour, at most 512 pixels a side, and wide enough for its text."""
     pixels = np.random.default_rng(0).random(shape, dtype=np.float32)
-    image = opened(draw(pixels, MAP, VERDICTS[0], "SmoothGradCAMpp"))
+    image = opened(draw(pixels, found(VERDICTS[0], "SmoothGradCAMpp")))
     assert image.mode == "RGB"
     assert max(image.size) <= LONG_SIDE
     assert image.width >= 300
 
 
-@pytest.mark.parametrize("verdict", VERDICTS, ids=["nio", "io", "no-number", "unidentified", "threshold-0", "tiny"])
+@pytest.mark.parametrize("verdict", VERDICTS, ids=["nio", "io", "no-number", "novel", "threshold-0", "tiny"])
 def test_every_verdict_can_be_drawn(verdict: Verdict) -> None:
     """Also one without a number, or with a threshold of 0; the banner shows red for nio and green for io."""
-    red, green, _blue = opened(draw(RAMP, MAP, verdict, "CAM")).getpixel((1, 1))  # type: ignore[misc]
+    red, green, _blue = opened(draw(RAMP, found(verdict))).getpixel((1, 1))  # type: ignore[misc]
     assert (red > green) == (verdict.label == "nio")
 
 
 def test_the_text_differs() -> None:
-    """Probability, threshold and method are readable in the picture: each of them changes it."""
+    """Probability, threshold and method are readable in the picture, novelty where it is the reason."""
     pictures = [
-        draw(RAMP, MAP, Verdict("nio", "defect", 0.9, 0.5, 0.0), "CAM"),
-        draw(RAMP, MAP, Verdict("nio", "defect", 0.8, 0.5, 0.0), "CAM"),
-        draw(RAMP, MAP, Verdict("nio", "defect", 0.9, 0.4, 0.0), "CAM"),
-        draw(RAMP, MAP, Verdict("nio", "unidentified", 0.9, 0.5, 0.0), "CAM"),
-        draw(RAMP, MAP, Verdict("nio", "defect", 0.9, 0.5, 0.0), "LayerCAM"),
+        draw(RAMP, found(verdict, method))
+        for verdict, method in [
+            (judge(0.9, 0.5, 0.1), "CAM"),
+            (judge(0.8, 0.5, 0.1), "CAM"),
+            (judge(0.9, 0.4, 0.1), "CAM"),
+            (judge(0.9, 0.5, 0.1), "LayerCAM"),
+            (judge(0.1, 0.5, 3.2), "CAM"),
+            (judge(0.1, 0.5, 4.3), "CAM"),
+            (judge(float("nan"), 0.5, 0.1), "CAM"),
+        ]
     ]
     assert len(set(pictures)) == len(pictures)
 
 
 def test_io_is_fainter_than_nio() -> None:
-    """The same evidence looks alarming from the threshold on, fades below it, and is gone at probability 0."""
-    shades = [redness(RAMP, MAP, judge(probability, 0.5, 0)) for probability in (0.0, 0.1, 0.3, 0.49, 0.5, 1.0)]
+    """The same map looks alarming from the threshold on, fades below it, and is gone without evidence."""
+    shades = [redness(judge(probability, 0.5, 0.1).strength(0.3)) for probability in (0.0, 0.001, 0.1, 0.3, 0.5, 1.0)]
     assert shades == sorted(shades)
     assert shades[0] == 0
-    assert shades[1] < shades[-1] / 3
+    assert shades[1] < shades[-1] / 8
     assert shades[-2] == shades[-1]
+    assert redness(judge(0.1, 0.5, 0.1).strength(0.0)) == 0
 
 
-def test_an_unidentified_image_is_drawn_boldly() -> None:
-    """What has no number, or is unlike all good images, is nio and looks it, however small its probability."""
-    assert strength(judge(NAN, 0.5, NAN)) == 1
-    assert strength(judge(0.001, 0.5, 7)) == 1
+def test_a_map_is_enlarged_in_place() -> None:
+    """What is shown is the map over the whole image, within 0..1, with its peak in the peak's cell."""
+    shown = enlarged(MAP, (120, 80))
+    assert shown.shape == (80, 120)
+    assert (shown.min(), shown.max()) == (0, pytest.approx(1, abs=0.1))
+    row, column = np.unravel_index(shown.argmax(), shown.shape)
+    assert (int(row) * 4 // 80, int(column) * 4 // 120) == (1, 2)
 
 
 def test_colour_lies_where_the_evidence_is() -> None:
@@ -109,9 +121,9 @@ def test_contrast_is_stretched_not_wrapped(bits: int) -> None:
 @pytest.mark.parametrize("level", [0.0, 0.5, 1.0])
 def test_an_image_without_contrast(level: float) -> None:
     """An image of one grey level is drawn without a warning."""
-    assert opened(draw(np.full((20, 20), level, np.float32), MAP, VERDICTS[1], "CAM"))
+    assert opened(draw(np.full((20, 20), level, np.float32), found(VERDICTS[1])))
 
 
 def test_the_same_twice() -> None:
     """The picture is a function of what it shows."""
-    assert draw(RAMP, MAP, VERDICTS[0], "CAM") == draw(RAMP, MAP, VERDICTS[0], "CAM")
+    assert draw(RAMP, found(VERDICTS[0])) == draw(RAMP, found(VERDICTS[0]))

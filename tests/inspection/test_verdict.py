@@ -105,3 +105,27 @@ def test_more_evidence_is_never_better(p: float, q: float, threshold: float, one
     """An image of a higher nio probability and of a higher novelty is not io where one of lower ones is nio."""
     low, high = (judge(f(p, q), threshold, f(one, other)).label for f in (min, max))
     assert (low, high) != ("nio", "io")
+
+
+def test_evidence_is_strong_from_the_threshold_on() -> None:
+    """What is nio is shown in full, whatever its map; so is what has no number."""
+    for verdict in (judge(0.5, 0.5, 0.1), judge(1.0, 0.5, 0.1), judge(0.1, 0.5, 7.0), judge(math.nan, 0.5, 0.1)):
+        for peak in (0.0, 3.0, None):
+            assert verdict.strength(peak) == 1
+
+
+def test_evidence_fades_with_what_is_lacking() -> None:
+    """Below the threshold a map is the fainter the more its strongest place is outvoted; on it, it is full."""
+    strengths = [judge(probability, 0.5, 0.1).strength(1.0) for probability in (1e-12, 1e-4, 0.1, 0.4, 0.499999)]
+    assert strengths == sorted(strengths)
+    assert strengths[0] < 0.05
+    assert strengths[-1] > 0.99
+    assert judge(0.1, 0.5, 0.1).strength(0.1) < judge(0.1, 0.5, 0.1).strength(2.0)
+    assert judge(0.1, 0.5, 0.1).strength(0.0) == 0
+
+
+@settings(database=None, derandomize=True)
+@given(PROBABILITY, PROBABILITY, st.none() | st.floats(0, 1e6))
+def test_strength_is_a_share(probability: float, threshold: float, peak: float | None) -> None:
+    """Whatever the numbers, it is in 0..1."""
+    assert 0 <= judge(probability, threshold, 0.1).strength(peak) <= 1

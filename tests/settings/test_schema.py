@@ -21,8 +21,8 @@ def test_cam_methods_are_those_there_are() -> None:
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("only_last_conv", [True, False])
 def test_layers_fit_the_method(method: CamMethod, only_last_conv: bool) -> None:
-    """CAM works on the last convolution alone, RefineCAM on several; the message says which key to change."""
-    wrong = {"CAM": False, "RefineCAM": True}
+    """CAM and ExcessCAM work on the last convolution, RefineCAM on several; the message says which key to change."""
+    wrong = {"CAM": False, "ExcessCAM": False, "RefineCAM": True}
     if wrong.get(method) == only_last_conv:
         with pytest.raises(ValidationError, match=f"set only_last_conv: {str(not only_last_conv).lower()}"):
             CamSettings(method=method, only_last_conv=only_last_conv)
