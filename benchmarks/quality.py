@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 
-from benchmarks import bga, certificate, drift, maps, simulated
+from benchmarks import bga, certificate, drift, leaks, maps, simulated
 from benchmarks.row import Row
 
 Measure = Callable[[Sequence[int]], Iterator[Row]]
@@ -27,6 +27,7 @@ MEASURES: dict[str, Measure] = {
     "certificate": certificate.measure,
     "maps": maps.measure,
     "drift": drift.measure,
+    "leaks": leaks.measure,
 }
 
 

@@ -201,7 +201,7 @@ def _compare(images_NSS: Tensor, near: _Neighbours, wanted: Tensor, farthest: fl
     """The mismatch of the pairs (image, rank of its neighbour) in `wanted` `[P, 2]`; 0 where the maps went too far."""
     variants = _variants()
     found = []
-    for some in torch.split(wanted, _PAIRS):
+    for some in torch.split(wanted, _PAIRS) if len(wanted) else ():
         one, rank = some.unbind(1)
         other, start = near.index[one, rank], variants[near.variant[one, rank]]
         value, change = mismatch(images_NSS[other], images_NSS[one], start)

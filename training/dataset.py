@@ -11,7 +11,7 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -24,6 +24,7 @@ from inspection.image import decode
 from inspection.preprocess import resize
 from inspection.verdict import LABELS, Label
 from settings.schema import Settings, TrainingSettings
+from training.leaks import Leaks, Trace, find_leaks, trace
 
 Part = Literal["unseen", "test", "validation", "train"]
 PARTS: tuple[Part, ...] = ("unseen", "test", "validation", "train")
@@ -36,7 +37,8 @@ class LabelledImage:
     Attributes:
         path: Where it lies.
         label: The folder that it lies in.
-        group: Equal for all images of one part; without a pattern the content's hash, so each image is its own.
+        group: Equal for all images of one part, and for copies; without a pattern the grey levels' hash, so each image
+            is its own.
         sha256: Of the file's bytes.
         grey: The resized grey levels `[1, S, S]` in 0..1.
     """
@@ -55,6 +57,7 @@ class Dataset:
     images: list[LabelledImage]
     unreadable: list[tuple[Path, str]]
     duplicates: list[tuple[Path, Path]]
+    leaks: Leaks = field(default_factory=Leaks)
 
     def fingerprint(self) -> str:
         """A hash of all labels and contents, whatever the files are called."""
@@ -66,7 +69,7 @@ def read(settings: Settings) -> Dataset:
     """Read `dataset/io` and `dataset/nio`, recursively.
 
     Raises:
-        DatasetError: A folder is missing or empty, too many files are unreadable, or the same bytes carry both labels.
+        DatasetError: A folder is missing or empty, too many files are unreadable, or an image carries both labels.
     """
     files = [(path, label) for label in LABELS for path in _image_files(settings, label)]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -80,8 +83,11 @@ def read(settings: Settings) -> Dataset:
             f"{settings.paths.dataset}: {len(unreadable)} unreadable files are more than training.max_unreadable "
             f"({allowed}); remove or replace them:\n{listed}"
         )
-    images, duplicates = _each_content_once([found for found in results if not isinstance(found, str)])
-    return Dataset(images, unreadable, duplicates)
+    unique, duplicates = _each_content_once([found for found in results if not isinstance(found, str)])
+    images, traces = [image for image, _ in unique], [trace for _, trace in unique]
+    groups, leaks = find_leaks(images, traces)
+    images = [replace(image, group=group) for image, group in zip(images, groups, strict=True)]
+    return Dataset(images, unreadable, duplicates, leaks)
 
 
 def _image_files(settings: Settings, label: Label) -> list[Path]:
@@ -107,18 +113,19 @@ def _folders(settings: Settings) -> list[str]:
     return [str(settings.paths.dataset / label) for label in LABELS]
 
 
-def _load(path: Path, label: Label, settings: Settings) -> LabelledImage | str:
-    """The image, or why it cannot be read."""
+def _load(path: Path, label: Label, settings: Settings) -> tuple[LabelledImage, Trace] | str:
+    """The image and its trace, or why it cannot be read."""
     try:
         data = path.read_bytes()
-        grey = resize(decode(data, max_pixels=settings.inbox.max_pixels).pixels, settings.training.image_size)
+        decoded = decode(data, max_pixels=settings.inbox.max_pixels)
     except ImageError as error:
         return str(error)
     except OSError as error:
         return error.strerror or str(error)
-    sha256 = hashlib.sha256(data).hexdigest()
-    group = group_of(path.name, settings.training.group_pattern) or sha256
-    return LabelledImage(path, label, group, sha256, grey)
+    found = trace(path.name, decoded)
+    grey = resize(decoded.pixels, settings.training.image_size)
+    group = group_of(path.name, settings.training.group_pattern) or found.content
+    return LabelledImage(path, label, group, hashlib.sha256(data).hexdigest(), grey), found
 
 
 def group_of(name: str, pattern: str | None) -> str | None:
@@ -129,11 +136,14 @@ def group_of(name: str, pattern: str | None) -> str | None:
     return "/".join(part or "" for part in match.groups()) if match.groups() else match.group()
 
 
-def _each_content_once(images: list[LabelledImage]) -> tuple[list[LabelledImage], list[tuple[Path, Path]]]:
-    first: dict[str, LabelledImage] = {}
+def _each_content_once(
+    loaded: list[tuple[LabelledImage, Trace]],
+) -> tuple[list[tuple[LabelledImage, Trace]], list[tuple[Path, Path]]]:
+    """Leave out what shows the same grey levels as another, in whatever format."""
+    first: dict[str, tuple[LabelledImage, Trace]] = {}
     duplicates = []
-    for image in images:
-        known = first.setdefault(image.sha256, image)
+    for image, found in loaded:
+        known, _ = first.setdefault(found.content, (image, found))
         if known is image:
             continue
         if known.label != image.label:

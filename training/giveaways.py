@@ -6,7 +6,6 @@ A model finds such a short cut faster than the defect, passes the test with it, 
 from __future__ import annotations
 
 import re
-import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,7 +14,6 @@ from pathlib import PurePath
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
-from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
 from sklearn.tree import DecisionTreeClassifier
 
 from inspection.verdict import LABELS, Label
@@ -128,14 +126,14 @@ def _tree() -> DecisionTreeClassifier:
 
 
 def _auc(X: NDArray[np.float64], y: NDArray[np.int64], part: NDArray[np.int64]) -> float:
-    folds = StratifiedGroupKFold(_FOLDS, shuffle=True, random_state=0)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a few large parts may leave a fold without one label
-        try:
-            scores = cross_val_predict(_tree(), X, y, groups=part, cv=folds, method="predict_proba")
-        except ValueError:  # fewer parts than folds
-            return 0.5
-    return float(roc_auc_score(y, scores[:, -1]))
+    """In cross-validation; no part is learned from and predicted at once."""
+    fold = (np.random.default_rng(0).permutation(part.max() + 1) % _FOLDS)[part]
+    scores = np.empty(len(y))
+    for number in range(_FOLDS):
+        apart = fold == number
+        tree = _tree().fit(X[~apart], y[~apart])
+        scores[apart] = tree.predict_proba(X[apart]) @ tree.classes_
+    return float(roc_auc_score(y, scores))
 
 
 def _sizes(outsides: Sequence[Outside]) -> Features:

@@ -25,7 +25,7 @@ from settings.schema import CURRENT, Settings
 from training.build import be_repeatable, build, say
 from training.certify import Tested, certify
 from training.contest import hold_gate
-from training.dataset import Dataset, LabelledImage, Part, read, split, stack
+from training.dataset import Dataset, LabelledImage, Part, group_of, read, split, stack
 from training.evaluate import Evaluation, evaluate, table, verdicts
 from training.gate import GATE, as_text, write_record
 from training.labels import check_labels
@@ -70,6 +70,9 @@ def refresh(settings: Settings, *, force: bool = False) -> Path:
     operators = read_operators(settings)
     print(f"  {operators.text()}")
     _tell_unmatched(dataset, settings)
+    say("copies and giveaways among the images")
+    for line in dataset.leaks.lines() or ["none found"]:
+        print(f"  {line}")
     say("set aside and split, by group")
     parts = split(dataset.images, settings.training)
     for part, images in parts.items():
@@ -140,7 +143,7 @@ def refresh(settings: Settings, *, force: bool = False) -> Path:
 def _tell_unmatched(dataset: Dataset, settings: Settings) -> None:
     """A pattern that matches nothing would let images of one part straddle the split in silence."""
     pattern = settings.training.group_pattern
-    unmatched = sum(image.group == image.sha256 for image in dataset.images)
+    unmatched = sum(group_of(image.path.name, pattern) is None for image in dataset.images)
     if pattern and unmatched == len(dataset.images):
         raise DatasetError(
             f"training.group_pattern: {pattern!r} matches no file name, such as {dataset.images[0].path.name!r}"

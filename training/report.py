@@ -164,6 +164,7 @@ def _page(findings: Findings, strange: list[StrangeKind], inspector: Inspector, 
             for part, images in findings.parts.items()
         },
         "fingerprint": findings.dataset.fingerprint(),
+        "leaks": findings.dataset.leaks.lines(findings.name),
     }
     return environment.get_template("report.html").render(context)
 

@@ -212,6 +212,7 @@ def test_it_says_what_it_does(twins: tuple[Path, Path, str]) -> None:
     assert [step.split(",")[0] for step in steps] == [
         "device",
         "read",
+        "copies and giveaways among the images",
         "set aside and split",
         "fit fold 1 of 2",
         "fit fold 2 of 2",
