@@ -112,8 +112,10 @@ def test_an_unidentified_image_shows_what_is_strange(untrained_model: Path) -> N
     assert 0 < strange.peak < 1
 
 
-def test_the_decoder_runs_for_unidentified_images_alone(inspector: Inspector) -> None:
+def test_the_decoder_runs_for_unidentified_images_alone(untrained_model: Path) -> None:
     """In a batch only what is unidentified is rebuilt; without any the decoder does not run."""
+    model = with_a_limit(load(untrained_model, torch.device("cpu")), 1e6)
+    inspector = Inspector(model, "ExcessCAM", only_last_conv=True)
     rebuilt: list[int] = []
     inspector.model.network.decoder.register_forward_hook(lambda _module, given, _out: rebuilt.append(len(given[0])))
     assert {one.method for one in inspector.inspect(MIXED)} == {"ExcessCAM"}
