@@ -192,11 +192,11 @@ class TestBuilt:
     """A model as it comes out of the folds."""
 
     def test_every_image_is_scored_once(self, built: tuple[Model, Scored, list[LabelledImage]]) -> None:
-        """Each image that is not for the test is scored, and none twice; nearly all of them rightly."""
+        """Each image that is not for the test is scored, and none twice; and nearly every nio above nearly every io."""
         _, scored, images = built
         assert Counter(map(id, scored.images)) == Counter(map(id, images))
-        right = (scored.log_odds > 0) == torch.tensor(scored.is_nio)
-        assert right.double().mean() >= 0.95
+        nio, io = scored.log_odds[~scored.io], scored.log_odds[scored.io]
+        assert (nio[:, None] > io).double().mean() >= 0.97
         assert torch.isfinite(torch.cat([scored.distances, scored.oddness])).all()
 
     def test_strange_pictures_are_nio(self, built: tuple[Model, Scored, list[LabelledImage]], draw_disc: Disc) -> None:

@@ -219,6 +219,7 @@ def test_it_says_what_it_does(twins: tuple[Path, Path, str]) -> None:
         "fit",
         "limits",
         "test",
+        "reference",
         "save",
         "predict the images set aside",
         "gate",
