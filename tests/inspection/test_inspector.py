@@ -124,6 +124,16 @@ def test_the_decoder_runs_for_unidentified_images_alone(untrained_model: Path) -
     assert rebuilt == [1]
 
 
+def test_the_golden_good_images_are_the_measure(trained: Path) -> None:
+    """A loaded model brings its golden samples that are io; together they have no more evidence than is usual."""
+    model = load(trained / "models" / "current", torch.device("cpu"))
+    assert len(model.good) == sum(sample.label == "io" for sample in model.card.golden) > 0
+    inspections = Inspector(model, "ExcessCAM", only_last_conv=True).inspect(
+        [grey.numpy() for grey in model.good[:, 0]]
+    )
+    assert all(one.strength < 0.3 for one in inspections if one.verdict.label == "io")
+
+
 def test_a_trained_model_judges(trained: Path) -> None:
     """Discs with a void are nio, those without are io, and the evidence in the former is stronger."""
     inspector = Inspector(load(trained / "models" / "current", torch.device("cpu")), "ExcessCAM", only_last_conv=True)
