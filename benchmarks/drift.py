@@ -87,7 +87,6 @@ class _Line:
 def measure(seeds: Sequence[int]) -> Iterator[Row]:
     """Two rows for each data set: shifts noticed, and false alarms."""
     yield from _rows("simulated, 1,800 io + 200 nio at 64 px", _simulated, seeds)
-    yield from _rows("simulated, 480 io + 120 nio at 64 px", _few_simulated, seeds)
     if BGA.is_dir():
         yield from _rows("bga, three quarters of the balls at 64 px", _bga, seeds)
 
@@ -170,15 +169,11 @@ class _Watch:
         ]
 
 
-def _simulated(folder: Path, seed: int, *, io_count: int = 1800, nio_count: int = 200, folds: int = 0) -> _Line:
-    simulate(folder / "dataset", io=io_count, nio=nio_count, seed=seed, least_severity=LEAST_SEVERITY)
-    inspector = _train(folder, f"training: {{image_size: 64, epochs: 20, folds: {folds}, seed: {seed}}}\n")
+def _simulated(folder: Path, seed: int) -> _Line:
+    simulate(folder / "dataset", io=1800, nio=200, seed=seed, least_severity=LEAST_SEVERITY)
+    inspector = _train(folder, f"training: {{image_size: 64, epochs: 20, folds: 0, seed: {seed}}}\n")
     simulate(folder / "fresh", io=1500, nio=150, seed=1000 + seed, least_severity=LEAST_SEVERITY)
     return _judge(inspector, folder / "fresh", BGA / "io")
-
-
-def _few_simulated(folder: Path, seed: int) -> _Line:
-    return _simulated(folder, seed, io_count=480, nio_count=120, folds=4)
 
 
 def _bga(folder: Path, seed: int) -> _Line:

@@ -17,10 +17,8 @@ _BATCH = 64
 T = TypeVar("T")
 
 
-def make_reference(
-    judged: Sequence[tuple[LabelledImage, Verdict]], fitted: Sequence[LabelledImage]
-) -> Reference | None:
-    """Sum up the io images of a data set; None where none of them was judged io.
+def make_reference(judged: Sequence[tuple[LabelledImage, Verdict]], fitted: Sequence[LabelledImage]) -> Reference:
+    """Sum up the io images of a data set.
 
     The daemon charts what it judged io, so of the images that it could misjudge only those count that it would not.
     What the model makes of images that it was fitted to is no yardstick, but their grey levels are, and the more
@@ -31,8 +29,6 @@ def make_reference(
         fitted: Images that it was fitted to.
     """
     held_out = [(image, verdict) for image, verdict in judged if image.label == verdict.label == "io"]
-    if not held_out:
-        return None
     found: dict[str, list[tuple[float, str]]] = {}
     for batch in _batches(held_out):
         greys_N1SS = torch.stack([image.grey for image, _ in batch])

@@ -160,10 +160,8 @@ def _with_reference(
     model: Model, judged: Sequence[tuple[LabelledImage, Verdict]], fitted: Sequence[LabelledImage]
 ) -> Model:
     reference = make_reference(judged, fitted)
-    for name, known in reference.signals.items() if reference else ():
+    for name, known in reference.signals.items():
         print(f"  {name:<12}{known.typical:>9.4g}  in {known.images} images")
-    if reference is None:
-        print("  none: no io image of the test was judged io")
     return replace(model, card=model.card.model_copy(update={"reference": reference}))
 
 

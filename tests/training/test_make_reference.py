@@ -28,16 +28,17 @@ def test_only_io_images_count() -> None:
     """What is nio, or judged nio, is no yardstick; what the model was fitted to is one, but not for the score."""
     judged = [(labelled("io", 0.5), IO), (labelled("io", 0.9), NIO), (labelled("nio", 0.8), IO)]
     reference = make_reference(judged, [labelled("io", 0.4), labelled("nio", 0.1)])
-    assert reference
     assert reference.signals["grey_mean"].images == 2
     assert reference.signals["grey_mean"].quantiles[:: len(SCORES) - 1] == pytest.approx([0.4, 0.5])
     assert reference.signals["score"].images == 1
     assert reference.nio_share == 2 / 5
 
 
-def test_without_an_io_image_judged_io_there_is_none() -> None:
-    """A model that calls everything nio has no reference."""
-    assert make_reference([(labelled("io", 0.5), NIO)], [labelled("io", 0.4)]) is None
+def test_a_model_that_calls_everything_nio_has_one_too() -> None:
+    """Its score has no yardstick, but what it was fitted to looks like something, and its share of nio is charted."""
+    reference = make_reference([(labelled("io", 0.5), NIO)], [labelled("io", 0.4)])
+    assert set(reference.signals) == {"grey_mean", "grey_bright", "contrast", "sharpness"}
+    assert reference.nio_share == 0
 
 
 def test_a_trained_model_has_one(trained: Path, draw_disc: Callable[..., Any]) -> None:
