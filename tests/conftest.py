@@ -112,7 +112,7 @@ def untrained_model(tmp_path: Path) -> Path:
     rng = np.random.default_rng(0)
     golden = [(disc(rng, void=void).astype(np.float32) / 255, "nio" if void else "io") for void in (False, True)]
     novelty = Novelty(DESCRIPTION)
-    novelty.farthest.fill_(50.0)
+    novelty.farthest.fill_(500.0)
     novelty.oddest.fill_(5.0)
     model = Model(card, network, novelty, torch.device("cpu"))
     return save(tmp_path / "models", model, golden)  # type: ignore[arg-type]
