@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import hashlib
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from sklearn.metrics import roc_auc_score
 
+from benchmarks.real_images import BALL, BGA
 from benchmarks.row import Row
 from inspection.image import decode
 from inspection.preprocess import resize
@@ -26,8 +26,6 @@ from training.dataset import LabelledImage, group_of, stack
 from training.evaluate import verdicts
 from training.folds import deal
 
-BGA = Path(__file__).resolve().parents[2] / "shared" / "data" / "bga"
-BALL = r"^(PCBA\d+_r\d+c\d+)"
 _MISLABELLED = "PCBA2_r03c01"
 _SIDE = 128
 _FOLDS = 5
@@ -87,54 +85,22 @@ def median(runs: Sequence[Figures]) -> Figures:
 
 def measure(seeds: Sequence[int]) -> Iterator[Row]:
     """Five grouped folds."""
-    images = balls()
-    with_it, without_it = [], []
-    for seed in seeds:
-        judged = [one for fold in range(_FOLDS) for one in judge_fold(images, seed, fold)]
-        with_it.append(Figures.of(judged))
-        without_it.append(Figures.of([one for one in judged if one.image.group != _MISLABELLED]))
-        print(f"    seed {seed}: {with_it[-1]}", flush=True)
-        print(f"    without {_MISLABELLED} among those judged: {without_it[-1]}", flush=True)
-    yield from _rows("bga, 5 grouped folds", median(with_it))
-    yield from _rows(f"the same, {_MISLABELLED} not judged", median(without_it))
+    for name, found in _with_and_without("bga, 5 grouped folds", _judge_folds, seeds):
+        kept = found.recall >= 0.99 and found.false_calls <= 0.01
+        figure = f"{found.recall:.2%} / {found.false_calls:.2%} (in hindsight {found.hindsight:.2%})"
+        yield Row(f"{name}: recall / false calls at our threshold", "at least 99 % / at most 1 %", figure, kept)
+        yield Row(f"{name}: AUC", "at least 0.9998", f"{found.auc:.4f}", found.auc >= 0.9998)
 
 
-def _rows(name: str, found: Figures) -> Iterator[Row]:
-    kept = found.recall >= 0.99 and found.false_calls <= 0.01
-    figure = f"{found.recall:.2%} / {found.false_calls:.2%} (in hindsight {found.hindsight:.2%})"
-    yield Row(f"{name}: recall / false calls at our threshold", "at least 99 % / at most 1 %", figure, kept)
-    yield Row(f"{name}: AUC", "at least 0.9998", f"{found.auc:.4f}", found.auc >= 0.9998)
-
-
-def judge_fold(images: Sequence[LabelledImage], seed: int, fold: int) -> list[Judged]:
-    """Train on four folds, and judge the fifth."""
-    seen, left_out = deal(images, _FOLDS, seed)[fold]
-    return train_and_judge(seen, left_out, TrainingSettings(image_size=_SIDE, seed=seed))
+def _judge_folds(images: Sequence[LabelledImage], seed: int) -> list[Judged]:
+    """Train on four folds and judge the fifth, five times."""
+    options = TrainingSettings(image_size=_SIDE, seed=seed)
+    return [one for seen, left_out in deal(images, _FOLDS, seed) for one in train_and_judge(seen, left_out, options)]
 
 
 def few(seeds: Sequence[int]) -> Iterator[Row]:
     """All io balls of three quarters and eight nio balls to learn from; the rest is judged."""
-    images = balls()
-    with_it, without_it = [], []
-    for seed in seeds:
-        ranked = sorted({image.group for image in images if image.label == "nio"}, key=lambda name: _rank(seed, name))
-        learnt = {*ranked[:_FEW]}
-        seen = [
-            image
-            for image in images
-            if (image.group in learnt if image.label == "nio" else _rank(seed, image.group) < _THREE_QUARTERS)
-        ]
-        judged = train_and_judge(
-            seen, [image for image in images if image not in seen], TrainingSettings(image_size=_SIDE, seed=seed)
-        )
-        with_it.append(Figures.of(judged))
-        without_it.append(Figures.of([one for one in judged if one.image.group != _MISLABELLED]))
-        print(f"    seed {seed}: {with_it[-1]}", flush=True)
-        print(f"    without {_MISLABELLED} among those judged: {without_it[-1]}", flush=True)
-    for name, found in (
-        ("bga, 8 nio balls to learn from", median(with_it)),
-        (f"the same, {_MISLABELLED} not judged", median(without_it)),
-    ):
+    for name, found in _with_and_without("bga, 8 nio balls to learn from", _judge_from_few, seeds):
         figure, kept = f"{found.hindsight:.2%}", found.hindsight <= 0.01
         yield Row(f"{name}: false calls at 99 % recall in hindsight", "at most 1 %", figure, kept)
         figure, kept = (
@@ -142,6 +108,33 @@ def few(seeds: Sequence[int]) -> Iterator[Row]:
             found.recall >= 0.97 and found.false_calls <= 0.03,
         )
         yield Row(f"{name}: recall / false calls at our threshold", "at least 97 % / at most 3 %", figure, kept)
+
+
+def _judge_from_few(images: Sequence[LabelledImage], seed: int) -> list[Judged]:
+    ranked = sorted({image.group for image in images if image.label == "nio"}, key=lambda name: _rank(seed, name))
+    learnt = {*ranked[:_FEW]}
+    seen = [
+        image
+        for image in images
+        if (image.group in learnt if image.label == "nio" else _rank(seed, image.group) < _THREE_QUARTERS)
+    ]
+    left_out = [image for image in images if image not in seen]
+    return train_and_judge(seen, left_out, TrainingSettings(image_size=_SIDE, seed=seed))
+
+
+def _with_and_without(
+    name: str, judge: Callable[[Sequence[LabelledImage], int], list[Judged]], seeds: Sequence[int]
+) -> list[tuple[str, Figures]]:
+    """The medians over the seeds, with the mislabelled ball among those judged and without it; each with its name."""
+    images = balls()
+    with_it, without_it = [], []
+    for seed in seeds:
+        judged = judge(images, seed)
+        with_it.append(Figures.of(judged))
+        without_it.append(Figures.of([one for one in judged if one.image.group != _MISLABELLED]))
+        print(f"    seed {seed}: {with_it[-1]}", flush=True)
+        print(f"    without {_MISLABELLED} among those judged: {without_it[-1]}", flush=True)
+    return [(name, median(with_it)), (f"the same, {_MISLABELLED} not judged", median(without_it))]
 
 
 def _rank(seed: int, group: str) -> int:

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.datasets import load_sample_image
 
-from benchmarks import bga
+from benchmarks.bga import CPU, Figures, median, train_and_judge
+from benchmarks.real_images import BGA
 from benchmarks.row import Row
 from inspection.image import decode
 from inspection.preprocess import resize
@@ -49,14 +50,14 @@ def measure(seeds: Sequence[int]) -> Iterator[Row]:
         fresh = images_of(seed, 2 * seed + 1, io=_FRESH, nio=_FRESH)
         judge = [one.image for one in fresh]
         begun = time.monotonic()
-        ours.append(bga.Figures.of(bga.train_and_judge([one.image for one in seen], judge, _options(seed))))
+        ours.append(Figures.of(train_and_judge([one.image for one in seen], judge, _options(seed))))
         minutes.append((time.monotonic() - begun) / 60)
         print(f"    seed {seed}: {ours[-1]}; {minutes[-1]:.1f} min", flush=True)
         options = _options(seed).model_copy(update={"architecture": "plain", "folds": 2, "optimizer": "adam"})
         options = options.model_copy(update={"learning_rate": 0.001})
-        plain.append(bga.Figures.of(bga.train_and_judge([one.image for one in seen], judge, options)))
+        plain.append(Figures.of(train_and_judge([one.image for one in seen], judge, options)))
         print(f"    seed {seed}, plain: {plain[-1]}", flush=True)
-    found, other = bga.median(ours), bga.median(plain)
+    found, other = median(ours), median(plain)
     yield Row(
         f"simulated, 1,800 io + 200 nio (severity from {LEAST_SEVERITY}), 2,000 + 2,000 fresh: recall / false calls",
         "at least 99 % / at most 1 %",
@@ -145,7 +146,7 @@ def _foreign(joints: Sequence[NDArray[np.float32]], rng: np.random.Generator) ->
         for _ in range(10):
             y, x = rng.integers(0, 250, 2)
             yield _strange(photograph[y : y + side, x : x + side], "photograph")
-    for path in sorted(bga.BGA.glob("*/*"))[::8]:
+    for path in sorted(BGA.glob("*/*"))[::8]:
         yield _strange(decode(path.read_bytes(), max_pixels=10**8).pixels, "wrong part")
 
 
@@ -160,7 +161,7 @@ def _judge(seen: Sequence[Simulated], judged: Sequence[Simulated], seed: int) ->
     be_repeatable(seed)
     validation = [one.image for index, one in enumerate(seen) if index % 5 == 0]
     train = [one.image for index, one in enumerate(seen) if index % 5]
-    model, _, _ = build({"train": train, "validation": validation}, options, bga.CPU)
+    model, _, _ = build({"train": train, "validation": validation}, options, CPU)
     found = verdicts(model, stack([one.image for one in judged])[0])
     return list(zip(judged, found, strict=True))
 
