@@ -51,6 +51,8 @@ class CurrentModel:
         self._tried = signature
         try:
             model = load(self._link, self._device)
+            # Maps its golden samples: as likely to fail as loading is.
+            inspector = Inspector(model, self._cam.method, only_last_conv=self._cam.only_last_conv)
         except NoModelError as error:
             if self.inspector:
                 self._log.warning("model_refused", error=str(error), kept=self.inspector.model.card.model_id)
@@ -62,7 +64,7 @@ class CurrentModel:
             self._log.error("model_refused", error=f"{error}" or type(error).__name__, kept=kept)
             return self.inspector
         self._folder = self._link.resolve()
-        self.inspector = Inspector(model, self._cam.method, only_last_conv=self._cam.only_last_conv)
+        self.inspector = inspector
         card = model.card
         self._log.info(
             "model_loaded",
