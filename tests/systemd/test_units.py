@@ -185,6 +185,15 @@ def test_folders_of_the_configuration_are_made(install: Install, root: Path) -> 
     assert {f"{configured['dataset']}/io", f"{configured['dataset']}/nio"} <= made
 
 
+def test_what_one_member_of_the_group_makes_another_can_use(install: Install, root: Path) -> None:
+    """Where others than the daemon make files and folders, a default ACL gives the group its rights, whatever umask."""
+    install()
+    tmpfiles = (root / "usr/local/lib/tmpfiles.d/solderwatch.conf").read_text(encoding="utf-8")
+    rows = [line.split() for line in tmpfiles.splitlines() if line[:2] in {"d ", "a "}]
+    shared = {row[1] for row in rows if row[0] == "d" and row[2] == "2770" and not row[1].endswith("/quarantine")}
+    assert {row[1] for row in rows if row[0] == "a" and "d:g::rwx" in row[-1]} == shared
+
+
 def test_an_edited_configuration_is_kept(install: Install, root: Path) -> None:
     """What the plant wrote stays as it is; the newer file is put beside it, and said so."""
     install()
