@@ -2,9 +2,9 @@
 
 SolderwatchError                 one clear line: what, where, how to mend it; exit code 1
 ├── ConfigError                  the command line or config.yaml is wrong; exit code 2
-├── DatasetError                 the labelled folders cannot be trained from
+├── DatasetError                 the labelled folders contradict themselves, or cannot be trained from
 ├── DeviceError                  the asked-for device is not there
-├── ModelError                   a model folder is damaged, foreign, newer or fails its self-test
+├── ModelError                   a model folder is damaged, foreign, of another format or fails its self-test
 │   └── NoModelError             there is no model yet
 ├── NotPromotedError             trained, but the model in use stays; exit code 3
 └── ImageError                   this file will never be an image: quarantine
@@ -26,7 +26,7 @@ class ConfigError(SolderwatchError):
 
 
 class DatasetError(SolderwatchError):
-    """The labelled folders cannot be trained from."""
+    """The labelled folders contradict themselves, or cannot be trained from."""
 
 
 class DeviceError(SolderwatchError):
@@ -34,7 +34,7 @@ class DeviceError(SolderwatchError):
 
 
 class ModelError(SolderwatchError):
-    """A model folder is damaged, foreign, newer than this program, or fails its self-test."""
+    """A model folder is damaged, foreign, of another format than this program's, or fails its self-test."""
 
 
 class NoModelError(ModelError):

@@ -5,6 +5,7 @@ Loading reads numbers and JSON only; no code from the folder ever runs.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import math
@@ -24,7 +25,7 @@ import safetensors.torch
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
@@ -34,7 +35,7 @@ from inspection.image import decode
 from inspection.network import DESCRIPTION, Architecture, SupervisedAutoencoder, nio_log_odds
 from inspection.novelty import Novelty, describe
 from inspection.preprocess import Preprocessing
-from inspection.reference import Reference
+from inspection.reference import CardPart, Reference
 from inspection.verdict import Label, judge
 
 FORMAT_VERSION = 2
@@ -47,11 +48,7 @@ _LOGIT_TOLERANCE = 0.005
 _NOVELTY_TOLERANCE = 0.01
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
-
-
-class GoldenSample(_Part):
+class GoldenSample(CardPart):
     """An image whose scores are known: `logits` of io and nio, and `novelty`."""
 
     file: Annotated[str, Field(pattern=r"^[\w.-]+\.png$")]
@@ -61,7 +58,7 @@ class GoldenSample(_Part):
     novelty: float
 
 
-class PreprocessingCard(_Part):
+class PreprocessingCard(CardPart):
     """The numbers of `Preprocessing`."""
 
     image_size: Annotated[int, Field(ge=32, le=1024, multiple_of=16)]
@@ -69,7 +66,7 @@ class PreprocessingCard(_Part):
     std: Annotated[float, Field(gt=0)]
 
 
-class Proof(_Part):
+class Proof(CardPart):
     """What nio images that neither weights nor threshold were chosen on tell: `nio` parts, of which `missed` were."""
 
     nio: Annotated[int, Field(ge=0)]
@@ -78,7 +75,7 @@ class Proof(_Part):
     recall_bound: Annotated[float, Field(ge=0, le=1)]
 
 
-class Certificate(_Part):
+class Certificate(CardPart):
     """What is proven about a model's recall: a lower bound, one-sided, at `confidence`.
 
     It holds for the weights, preprocessing, threshold and libraries that stand beside it in model.json, whose hash the
@@ -115,7 +112,7 @@ class Certificate(_Part):
         return text
 
 
-class ModelCard(_Part):
+class ModelCard(CardPart):
     """What model.json says."""
 
     format: Literal["solderwatch-model"] = "solderwatch-model"
@@ -133,7 +130,7 @@ class ModelCard(_Part):
     metrics: dict[str, Any]
     versions: dict[str, str]
     weights_sha256: str = ""
-    golden: list[GoldenSample] = []
+    golden: list[GoldenSample] = Field(default_factory=list)
     reference: Reference | None = None
 
     def content_id(self) -> str:
@@ -226,6 +223,12 @@ class Model:
 
 def library_versions() -> dict[str, str]:
     """The versions that a model's scores may depend on."""
+    return dict(_installed_versions())
+
+
+@functools.cache
+def _installed_versions() -> dict[str, str]:
+    """Looked up once: what a process has loaded stays, also while an update replaces the packages beneath it."""
     names = ("solderwatch", "torch", "torchvision", "pillow", "numpy")
     return {"python": platform.python_version(), **{name: version(name) for name in names}}
 
@@ -314,7 +317,7 @@ def load(folder: Path, device: torch.device) -> Model:
 
     Raises:
         NoModelError: There is no such folder.
-        ModelError: The folder is damaged, foreign, newer than this program, or the golden samples score differently.
+        ModelError: The folder is damaged, foreign, of another format, or the golden samples score differently.
     """
     if not folder.exists():
         raise NoModelError(f"{folder}: no model there; train one with solderwatch-train")
@@ -337,7 +340,7 @@ def read_card(folder: Path) -> ModelCard:
     """Read and check model.json alone.
 
     Raises:
-        ModelError: It is missing, damaged, foreign or newer than this program.
+        ModelError: It is missing, damaged, foreign or of another format than this program's.
     """
     path = folder / _CARD
     text = _read(path, _MAX_CARD_BYTES)

@@ -15,8 +15,9 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 SCORES = tuple(quarter / 4 for quarter in range(-12, 13))
 """The normal scores at which a distribution's quantiles are kept: -3, -2.75, ... 3."""
 
-
 _NORMAL = NormalDist()
+_SURE, _UNSURE = 1e-6, 10.0
+"""Of the standard errors that any number of images can have, in their own standard deviations."""
 
 
 def _ascending(values: list[float]) -> list[float]:
@@ -25,11 +26,13 @@ def _ascending(values: list[float]) -> list[float]:
     return values
 
 
-class _Part(BaseModel):
+class CardPart(BaseModel):
+    """Part of model.json: refuses unknown keys, silent conversions and what is no number."""
+
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
-class Distribution(_Part):
+class Distribution(CardPart):
     """What a signal was on io images, whatever its shape: skewed, with several humps or heavy tails.
 
     Attributes:
@@ -40,7 +43,7 @@ class Distribution(_Part):
 
     quantiles: Annotated[list[float], Field(min_length=len(SCORES), max_length=len(SCORES)), AfterValidator(_ascending)]
     images: Annotated[int, Field(gt=0)]
-    standard_error: Annotated[float, Field(gt=0)]
+    standard_error: Annotated[float, Field(ge=_SURE, le=_UNSURE)]
 
     @property
     def typical(self) -> float:
@@ -75,7 +78,7 @@ def _mean_between(low: float, high: float) -> float:
     return (_NORMAL.pdf(low) - _NORMAL.pdf(high)) / (_NORMAL.cdf(high) - _NORMAL.cdf(low))
 
 
-class Reference(_Part):
+class Reference(CardPart):
     """How io images looked in training.
 
     Attributes:

@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from cards import plain_card
 from harness import Ledger, Nursery, stamped
 from numpy.typing import NDArray
 from PIL import Image
 
-from inspection.model import Model, ModelCard, PreprocessingCard, library_versions, now, save
+from inspection.model import Model, save
 from inspection.network import DESCRIPTION, SupervisedAutoencoder
 from inspection.novelty import Novelty
 from settings import load
@@ -99,22 +100,12 @@ def untrained_model(tmp_path: Path) -> Path:
     """A model folder with random weights: enough where no verdict matters."""
     torch.manual_seed(0)
     network = SupervisedAutoencoder("residual").eval()
-    card = ModelCard(
-        created=now(),
-        architecture="residual",
-        dropout=0.0,
-        preprocessing=PreprocessingCard(image_size=32, mean=0.5, std=0.25),
-        threshold=0.5,
-        training_data={},
-        metrics={},
-        versions=library_versions(),
-    )
     rng = np.random.default_rng(0)
     golden = [(disc(rng, void=void).astype(np.float32) / 255, "nio" if void else "io") for void in (False, True)]
     novelty = Novelty(DESCRIPTION)
     novelty.farthest.fill_(500.0)
     novelty.oddest.fill_(5.0)
-    model = Model(card, network, novelty, torch.device("cpu"))
+    model = Model(plain_card(), network, novelty, torch.device("cpu"))
     return save(tmp_path / "models", model, golden)  # type: ignore[arg-type]
 
 

@@ -33,12 +33,6 @@ every_map = pytest.mark.parametrize(("architecture", "method", "only_last_conv")
 IMAGES = torch.randn(3, 1, 64, 64, generator=torch.Generator().manual_seed(1))
 
 
-@pytest.fixture(autouse=True)
-def _one_thread(_quiet_threads: None) -> None:
-    """Images this small are fastest on one thread, however busy the machine is."""
-    torch.set_num_threads(1)
-
-
 def untrained(architecture: Architecture) -> SupervisedAutoencoder:
     """Random weights, frozen, as a loaded model has them."""
     torch.manual_seed(0)

@@ -21,12 +21,6 @@ RNG = np.random.default_rng(0)
 MIXED = [RNG.random(shape, dtype=np.float32) for shape in ((40, 40), (8, 300), (300, 8), (64, 32), (512, 480))]
 
 
-@pytest.fixture(autouse=True)
-def _one_thread(_quiet_threads: None) -> None:
-    """Images this small are fastest on one thread, however busy the machine is."""
-    torch.set_num_threads(1)
-
-
 @pytest.fixture
 def inspector(untrained_model: Path) -> Inspector:
     """An inspector with random weights."""

@@ -9,6 +9,7 @@ import pickle
 import re
 import shutil
 from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
+from cards import plain_card
 from PIL import Image
 
 from inspection.errors import ModelError, NoModelError
@@ -42,12 +44,6 @@ GOLDEN: list[tuple[Any, Label]] = [(IMAGES[0], "io"), (IMAGES[1], "nio")]
 Edit = Callable[[dict[str, Any]], object]
 
 
-@pytest.fixture(autouse=True)
-def _one_thread(_quiet_threads: None) -> None:
-    """Images this small are fastest on one thread, however busy the machine is."""
-    torch.set_num_threads(1)
-
-
 def made(seed: int = 0, architecture: Architecture = "residual", **changes: Any) -> Model:
     """A model with random weights, and what is said of it."""
     torch.manual_seed(seed)
@@ -55,17 +51,7 @@ def made(seed: int = 0, architecture: Architecture = "residual", **changes: Any)
     novelty = Novelty(DESCRIPTION)
     novelty.farthest.fill_(50.0)
     novelty.oddest.fill_(5.0)
-    content: dict[str, Any] = {
-        "created": "2026-01-02T03:04:05Z",
-        "architecture": architecture,
-        "dropout": 0.0,
-        "preprocessing": PreprocessingCard(image_size=32, mean=0.5, std=0.25),
-        "threshold": 0.5,
-        "training_data": {},
-        "metrics": {},
-        "versions": library_versions(),
-    }
-    return Model(ModelCard(**content | changes), network, novelty, CPU)
+    return Model(plain_card(architecture=architecture, **changes), network, novelty, CPU)
 
 
 def certificate(*, missed: int = 0) -> Certificate:
@@ -217,6 +203,12 @@ class TestIdentity:
         assert elsewhere == f"{line}; given with torch 1.0, here {here['torch']}; numpy 0.9, here {here['numpy']}"
         del here["pillow"]
         assert "; given with pillow unknown, here" in made(certificate=proven, versions=here).card.certificate_here()
+
+    def test_an_update_under_a_running_process_is_not_noticed(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The daemon tells its certificate every other second, also while an update has taken a package away."""
+        before = made(certificate=certificate()).card.certificate_here()
+        monkeypatch.setattr("inspection.model.version", lambda name: (_ for _ in ()).throw(PackageNotFoundError(name)))
+        assert made(certificate=certificate()).card.certificate_here() == before
 
     def test_other_golden_images_are_another_model(self, tmp_path: Path) -> None:
         """The self-test is a part of the model."""

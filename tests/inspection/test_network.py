@@ -12,12 +12,6 @@ from inspection.novelty import describe
 ARCHITECTURES: tuple[Architecture, ...] = ("residual", "plain")
 
 
-@pytest.fixture(autouse=True)
-def _one_thread(_quiet_threads: None) -> None:
-    """Images this small are fastest on one thread, however busy the machine is."""
-    torch.set_num_threads(1)
-
-
 @pytest.fixture(params=ARCHITECTURES)
 def network(request: pytest.FixtureRequest) -> SupervisedAutoencoder:
     """An untrained network of either architecture, in evaluation mode."""

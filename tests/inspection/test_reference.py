@@ -69,3 +69,10 @@ def test_quantiles_that_fall_are_refused() -> None:
     falling = [float(-score) for score in SCORES]
     with pytest.raises(ValidationError, match="ascend"):
         Distribution(quantiles=falling, images=100, standard_error=0.1)
+
+
+@pytest.mark.parametrize("standard_error", [0.0, 1e-200, 1e-9, 1e9, 1e200])
+def test_a_standard_error_that_no_images_have_is_refused(standard_error: float) -> None:
+    """Nothing that model.json may say makes the charts divide by zero or overflow."""
+    with pytest.raises(ValidationError, match="standard_error"):
+        Distribution(quantiles=list(SCORES), images=100, standard_error=standard_error)
