@@ -5,12 +5,12 @@ defects there are differs from day to day, and from a curated data set, and must
 judged nio count in the chart of their share.
 
 That share has no yardstick in training either. It is what `drift.nio_share` says, or else it is learned from the first
-500 images that this model judged without an alarm, and then stays: a chart that went on learning would follow a slow
-change instead of telling it. Until then it is an alarm when clearly more than half of all are nio; a part of which the
-model calls everything nio is told after 40 images. A line that is like that needs `drift.nio_share`.
+500 images that this model judged without an alarm of this chart, and then stays: a chart that went on learning would
+follow a slow change instead of telling it. Until then it is an alarm when clearly more than half of all are nio; a part
+of which the model calls everything nio is told after 40 images. A line that is like that needs `drift.nio_share`.
 
-All is a few additions per image. The state lies in the work folder, written now and then; after a crash the last
-seconds are forgotten, which no chart minds. Nothing here touches a verdict.
+All is a few additions per image. The state lies in the work folder, written now and then and durably; after a crash,
+or a loss of power, the last seconds are forgotten, which no chart minds. Nothing here touches a verdict.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from typing import Any, Literal
 
 from pydantic import NonNegativeInt, TypeAdapter
 
+from daemon import durable
 from daemon.charts import Limits, ShareLimits, Sides
 from daemon.folders import AwayError, Folders
 from daemon.logs import Log
@@ -79,6 +80,10 @@ class _State:
     told: list[str] = field(default_factory=list)
     since: str = ""
 
+    def __post_init__(self) -> None:
+        if self.nio > self.learning:
+            raise ValueError("more nio images than images")
+
 
 _STATE = TypeAdapter(_State)
 
@@ -101,7 +106,7 @@ class DriftWatch:
         self._unwatched: str | None = None
         self._limits: dict[str, Limits] = {}
         self._state = _State()
-        self._saved_images, self._saved_at, self._urgent = 0, monotonic(), False
+        self._unsaved, self._urgent, self._saved_at = False, False, monotonic()
 
     def use(self, card: ModelCard) -> None:
         """Go by this model's reference; the charts begin anew when it is another model's."""
@@ -122,7 +127,7 @@ class DriftWatch:
         if self._state.model != card.model_id:
             if self._state.told:
                 self._log.info("drift_over", model=self._state.model, since=self._state.since, why="another model")
-            self._state = _State(card.model_id)
+            self._state, self._unsaved = _State(card.model_id), True
         charts = self._state.charts
         self._state.charts = {name: charts.get(name, Sides()) for name in (*self._limits, SHARE)}
 
@@ -131,7 +136,7 @@ class DriftWatch:
             return "drift.watch is false"
         if card.reference is None:
             return "this model has no reference: train anew"
-        return f"too few io images in training for: {', '.join(too_few)}" if too_few else None
+        return f"too few io images in training for: {', '.join(too_few)}; label more" if too_few else None
 
     def add(self, card: ModelCard, inspection: Inspection, time: str) -> None:
         """Take in an image that was judged; once, so not again when its decision is filed again.
@@ -146,6 +151,7 @@ class DriftWatch:
             return
         charts, is_nio = self._state.charts, inspection.verdict.label == "nio"
         self._state.images += 1
+        self._unsaved = True
         self._share_limits().add(charts[SHARE], nio=is_nio, time=time)
         self._learn_share(nio=is_nio)
         for name, limits in self._limits.items():
@@ -223,26 +229,25 @@ class DriftWatch:
     def save(self, *, now: bool = False) -> None:
         """Write down what is new, now and then, and soon after something was told; or `now`."""
         due = now or self._urgent or monotonic() - self._saved_at >= _SAVE_EVERY_S
-        if self._state.images == self._saved_images or not due:
+        if not (self._unsaved and due):
             return
-        self._saved_images, self._saved_at, self._urgent = self._state.images, monotonic(), False
-        # Not worth a sync, and never worth a verdict.
+        self._saved_at, self._urgent = monotonic(), False
+        # Never worth a verdict: what cannot be written now is still unsaved, and tried again in a while.
         with suppress(OSError), self._folders.beneath("work") as work:
             new = work / f"{STATE}.new"
-            new.write_bytes(_STATE.dump_json(self._state))
+            durable.write(new, _STATE.dump_json(self._state))
             new.replace(work / STATE)
+            self._unsaved = False
 
     def _restore(self) -> bool:
-        """Go on with what was saved, if it can be read and is ours; False while the work folder is away."""
-        with suppress(ValueError):
-            try:
-                with self._folders.beneath("work") as work:
-                    self._state = _STATE.validate_json((work / STATE).read_bytes())
-            except AwayError:
-                return False
-            except OSError:
-                return True
-            self._saved_images = self._state.images
+        """Go on with what was saved, or anew where that cannot be read; False while the work folder is away."""
+        try:
+            with self._folders.beneath("work") as work:
+                self._state = _STATE.validate_json((work / STATE).read_bytes())
+        except AwayError:
+            return False
+        except (OSError, ValueError):
+            return True
         return True
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from cards import plain_card
 from harness import Nursery
 from numpy.typing import NDArray
 from PIL import Image
@@ -21,7 +22,7 @@ from daemon.folders import Folders
 from daemon.logs import open_log
 from daemon.status import as_text, read_status
 from inspection.inspector import Inspection
-from inspection.model import ModelCard, PreprocessingCard
+from inspection.model import ModelCard
 from inspection.reference import Reference, distribution
 from inspection.verdict import judge
 from settings import Settings, load
@@ -35,18 +36,7 @@ def card(*signals: str, model: str = "one", images: int = 1000) -> ModelCard:
     """Of a model whose signals were standard normal in training."""
     values = np.random.default_rng(0).normal(0, 1, images).tolist()
     known = distribution(values, [str(number) for number in range(images)])
-    return ModelCard(
-        model_id=model,
-        created=TIME,
-        architecture="residual",
-        dropout=0.0,
-        preprocessing=PreprocessingCard(image_size=32, mean=0.5, std=0.25),
-        threshold=0.5,
-        training_data={},
-        metrics={},
-        versions={},
-        reference=Reference(signals=dict.fromkeys(signals, known), nio_share=0.2),
-    )
+    return plain_card(model_id=model, reference=Reference(signals=dict.fromkeys(signals, known), nio_share=0.2))
 
 
 class Bench:
@@ -193,6 +183,7 @@ def test_another_model_begins_anew(bench: Bench) -> None:
         b"\xff",
         b'{"model": 3}',
         b'{"model": "one", "images": -1}',
+        b'{"model": "one", "learning": 500, "nio": 5000}',
         b'{"model": "one", "charts": {"grey_mean": {"up": {"total": NaN}}}}',
         b'{"model": "one", "charts": {"grey_mean": {"up": {"total": Infinity}}}}',
         b'{"model": "one", "charts": {"grey_mean": {"up": {"total": "much"}}}}',
@@ -225,6 +216,34 @@ def test_a_state_that_cannot_be_written_costs_nothing(bench: Bench) -> None:
     bench.feed(card("grey_mean"), 100, grey_mean=2)
     bench.watch.save(now=True)
     assert bench.names() == ["drift"]
+
+
+def test_a_state_that_could_not_be_written_is_written_later(bench: Bench) -> None:
+    """On a full disk nothing of it is lost for good: also if no further image came, the last word is written down."""
+    model = card("grey_mean")
+    bench.feed(model, 100, grey_mean=2)
+    in_the_way = bench.work / f"{STATE}.new"
+    in_the_way.mkdir()
+    bench.watch.save()
+    assert not (bench.work / STATE).exists()
+    in_the_way.rmdir()
+    bench.watch.save(now=True)
+    assert json.loads((bench.work / STATE).read_bytes())["told"] == ["grey_mean"]
+
+
+def test_the_state_of_another_model_is_replaced(tmp_path: Path) -> None:
+    """That the old model's drift is over is told once, also where no image came since and as many as before came."""
+    first = Bench(tmp_path)
+    first.feed(card("grey_mean"), 100, grey_mean=2)
+    first.watch.save()
+    second = Bench(tmp_path)
+    second.watch.use(card("grey_mean", model="two"))
+    second.feed(card("grey_mean", model="two"), 100, grey_mean=0)
+    second.watch.save(now=True)
+    third = Bench(tmp_path)
+    third.watch.use(card("grey_mean", model="two"))
+    assert (second.names(), third.names()) == (["drift_over"], [])
+    assert third.watch.report()["images"] == 100
 
 
 def test_the_state_is_not_written_for_every_image(bench: Bench) -> None:
