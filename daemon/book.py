@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import hashlib
 import json
 import os
 from collections.abc import Iterator, Sequence
@@ -48,6 +47,8 @@ class Book:
         self._descriptor = descriptor
         self._copies = _copies(Path(f"/proc/self/fd/{descriptor}").read_bytes())
         self._by_size: dict[int, set[str]] = {}
+        self._digests: dict[tuple[int, ...], str] = {}
+        """By inode, size and times: uncompressed images are all of one size, and reading them takes long."""
         for label in LABELS:
             for folder, _, names in os.walk(dataset / label):
                 for name in names:
@@ -107,7 +108,18 @@ class Book:
     def _find(self, sha256: str, size: int) -> list[str]:
         """Where in the data set the very same bytes are."""
         candidates = sorted(self._by_size.get(size, ()))
-        return [place for place in candidates if _digest(self._dataset / place) == sha256]
+        return [place for place in candidates if self._digest(self._dataset / place) == sha256]
+
+    def _digest(self, path: Path) -> str | None:
+        """The hash of a file as it is now; None where it cannot be read."""
+        try:
+            found = path.stat()
+            key = found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+            if key not in self._digests:
+                self._digests[key] = durable.digest(path)
+            return self._digests[key]
+        except OSError:
+            return None
 
     def _remove(self, places: Sequence[str], size: int) -> None:
         for place in places:
@@ -117,10 +129,7 @@ class Book:
             self._by_size[size].discard(place)
 
     def _write(self, line: dict[str, Any]) -> None:
-        """Append a line durably; what a crash has left of another one is ended first."""
-        end = os.fstat(self._descriptor).st_size
-        start = "\n" if end and os.pread(self._descriptor, 1, end - 1) != b"\n" else ""
-        durable.write_all(self._descriptor, f"{start}{json.dumps(line, allow_nan=False)}\n".encode())
+        durable.append_line(self._descriptor, json.dumps(line, allow_nan=False))
         os.fsync(self._descriptor)
 
 
@@ -133,10 +142,3 @@ def _copies(lines: bytes) -> set[tuple[str, str]]:
             if act["copied"] is True:
                 found.add((str(act["sha256"]), str(act["dataset"])))
     return found
-
-
-def _digest(path: Path) -> str | None:
-    try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError:
-        return None

@@ -41,6 +41,22 @@ def write_all(descriptor: int, data: bytes) -> None:
         left = left[os.write(descriptor, left) :]
 
 
+def append_line(descriptor: int, line: str) -> None:
+    """Add a whole line to a file of lines, or nothing; what a crash has left half written is ended first.
+
+    Args:
+        descriptor: Open for reading and appending.
+        line: Without its end.
+    """
+    end = os.fstat(descriptor).st_size
+    start = "\n" if end and os.pread(descriptor, 1, end - 1) != b"\n" else ""
+    try:
+        write_all(descriptor, f"{start}{line}\n".encode())
+    except OSError:
+        os.ftruncate(descriptor, end)
+        raise
+
+
 def write_json(path: Path, content: dict[str, Any]) -> None:
     """Replace a JSON file in one durable step: readers see the old content or the new one, whole."""
     new = path.with_name(path.name + ".new")

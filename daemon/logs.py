@@ -18,7 +18,7 @@ from typing import Any, TextIO
 import structlog
 from structlog.typing import EventDict, FilteringBoundLogger, WrappedLogger
 
-from daemon.durable import write_all
+from daemon.durable import append_line
 from settings.schema import LogSettings
 
 Log = FilteringBoundLogger
@@ -125,16 +125,16 @@ class _LogFile:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._kept: deque[bytes] = deque(maxlen=_KEPT)
+        self._kept: deque[str] = deque(maxlen=_KEPT)
 
     def write(self, line: str) -> None:
         """Append a line durably, after those that could not be written before; keep it if it cannot be now."""
-        self._kept.append(line.encode() + b"\n")
+        self._kept.append(line)
         try:
             descriptor = self._open()
             try:
                 while self._kept:
-                    _append(descriptor, self._kept[0])
+                    append_line(descriptor, self._kept[0])
                     self._kept.popleft()
                 os.fdatasync(descriptor)
             finally:
@@ -149,15 +149,3 @@ class _LogFile:
         except FileNotFoundError:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             return os.open(self._path, flags, 0o666)
-
-
-def _append(descriptor: int, line: bytes) -> None:
-    """Add a whole line or nothing, and mend what a crash has left half written."""
-    end = os.fstat(descriptor).st_size
-    if end and os.pread(descriptor, 1, end - 1) != b"\n":
-        line = b"\n" + line
-    try:
-        write_all(descriptor, line)
-    except OSError:
-        os.ftruncate(descriptor, end)
-        raise

@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from daemon import durable
 from daemon.book import Book, open_book
@@ -68,7 +68,8 @@ def relabel(settings: Settings, images: Sequence[str], label: Label, by: str, lo
             except SolderwatchError as error:
                 yield Refused(readable(image), str(error))
             except OSError as error:
-                yield Refused(readable(image), error.strerror or str(error))
+                where = f"{error.filename}: " if error.filename else ""
+                yield Refused(readable(image), f"{where}{error.strerror or error}")
 
 
 def login_name() -> str:
@@ -192,10 +193,10 @@ def _read(path: Path) -> bytes:
     except OSError as error:
         if error.errno != errno.ELOOP:
             raise
-        raise SolderwatchError("a link") from None
+        raise SolderwatchError("a link, not an image that was judged") from None
     with os.fdopen(descriptor, "rb") as file:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise SolderwatchError("no file")
+            raise SolderwatchError("no regular file, so no image that was judged")
         return file.read()
 
 
@@ -210,15 +211,12 @@ def _read_map(image: Path) -> bytes | None:
 def _read_record(image: Path) -> dict[str, Any] | None:
     """The record beside an image; None where there is none that this program wrote."""
     try:
-        record = json.loads(_read(Path(f"{image}{RECORD_SUFFIX}")), parse_constant=_refuse)
+        record = json.loads(_read(Path(f"{image}{RECORD_SUFFIX}")))
+        durable.to_json(record)  # refuses NaN and infinity, which could not be written again
         texts = [record[key] for key in _IN_BOOK]
         return record if record["verdict"] in LABELS and all(isinstance(text, str) for text in texts) else None
     except (SolderwatchError, OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
-
-
-def _refuse(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is no JSON")
 
 
 def _history(record: dict[str, Any]) -> list[dict[str, Any]]:
