@@ -240,20 +240,21 @@ def _rewrite(image: Path, record: dict[str, Any]) -> None:
 def _appear(target: Path, image: Path, record: dict[str, Any], picture: bytes | None) -> None:
     """Let sidecars and then the image appear under a new name; the sidecars go again if it cannot."""
     _, map_path, record_path = _triple(target)
-    made = []
+    begun: list[Path] = []
     try:
         # The record first: it tells whose leftovers these are.
-        durable.put(record_path, durable.to_json(record))
-        made.append(record_path)
-        if picture is not None:
-            durable.put(map_path, picture)
-            made.append(map_path)
+        for path, data in ((record_path, durable.to_json(record)), (map_path, picture)):
+            if data is not None:
+                begun.append(path)
+                durable.put(path, data)
         durable.move(image, target)
         sync(target.parent)
-    except OSError:
+    except OSError as error:
         # If the image is there already, it is there with its sidecars, and the same command ends what was begun.
         if not os.path.lexists(target):
-            for path in made:
+            if isinstance(error, FileExistsError):
+                begun.pop()  # it is somebody else's
+            for path in reversed(begun):
                 path.unlink(missing_ok=True)
         raise
 
