@@ -5,7 +5,6 @@ That is: from the files, with its own preprocessing and threshold, one image at 
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -19,7 +18,7 @@ from inspection.inspector import Inspector
 from inspection.model import GOLDEN, GOLDEN_MAX_PIXELS, Model, load, now
 from inspection.verdict import LABELS, Label
 from settings.schema import Settings
-from training.dataset import LabelledImage
+from training.dataset import LabelledImage, bytes_of, pixels_of
 from training.gate import Check, Contest, GateRecord, apply_rule, first_model, too_few
 from training.seen import read_seen
 
@@ -102,7 +101,7 @@ def _compare(
     if seen is None:
         return _Comparison(["cannot be compared: the champion does not say what it was trained on"])
     fresh = seen.unseen(test, everything)
-    images = [image for image in fresh if _is_unchanged(image)]
+    images = [image for image in fresh if bytes_of(image) is not None]
     compared = {str(label): sum(image.label == label for image in images) for label in LABELS}
     left_out = {_SEEN: len(test) - len(fresh), _CHANGED: len(fresh) - len(images)}
     objections = too_few(compared, left_out)
@@ -110,14 +109,6 @@ def _compare(
         return _Comparison(objections, compared, left_out)
     checks, objections = apply_rule(hold_contest(settings, old, old_folder, new, images), settings.training.gate)
     return _Comparison(objections, compared, left_out, checks)
-
-
-def _is_unchanged(image: LabelledImage) -> bool:
-    """Whether the file is still what was read before the training, which may have taken hours."""
-    try:
-        return hashlib.sha256(image.path.read_bytes()).hexdigest() == image.sha256
-    except OSError:
-        return False
 
 
 def hold_contest(
@@ -134,7 +125,7 @@ def hold_contest(
     times: dict[Inspector, list[float]] = {champion: [], challenger: []}
     turns = [champion, challenger]
     for image in images:
-        pixels = decode(image.path.read_bytes(), max_pixels=settings.inbox.max_pixels).pixels
+        pixels = pixels_of(image, settings.inbox.max_pixels)
         for inspector in turns:
             started = time.perf_counter()
             judged[inspector].append(inspector.inspect([pixels])[0].verdict.label)

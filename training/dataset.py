@@ -15,7 +15,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
@@ -63,6 +65,21 @@ class Dataset:
         """A hash of all labels and contents, whatever the files are called."""
         lines = sorted(f"{image.label} {image.sha256}\n" for image in self.images)
         return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def bytes_of(image: LabelledImage) -> bytes | None:
+    """The file's bytes; None where they are no longer those that were read, for a training may take hours."""
+    try:
+        data = image.path.read_bytes()
+    except OSError:
+        return None
+    return data if hashlib.sha256(data).hexdigest() == image.sha256 else None
+
+
+def pixels_of(image: LabelledImage, max_pixels: int) -> NDArray[np.float32]:
+    """The grey levels `[H, W]` of the file; as the network sees them, where the file is gone or changed."""
+    data = bytes_of(image)
+    return image.grey[0].numpy() if data is None else decode(data, max_pixels=max_pixels).pixels
 
 
 def read(settings: Settings) -> Dataset:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ from inspection.files import readable
 from inspection.image import decode
 from inspection.inspector import Inspector
 from inspection.verdict import LABELS, Label
-from training.dataset import LabelledImage
+from training.dataset import LabelledImage, bytes_of
 
 _KEPT_OF_NAME = 60  # characters, at its end; a whole name with a number before it might be too long
 
@@ -51,16 +50,19 @@ def predict(images: Sequence[LabelledImage], inspector: Inspector, folder: Path,
         max_pixels: Limit when the images are decoded.
 
     Returns:
-        One prediction per image, in their order; `file` is relative to `folder`.
+        One prediction per image whose file is still what was read, in their order; `file` is relative to `folder`.
     """
     for label in LABELS:
         (folder / label).mkdir(parents=True, exist_ok=True)
     predictions = []
     for index, image in enumerate(images):
-        pixels = decode(image.path.read_bytes(), max_pixels=max_pixels).pixels
+        data = bytes_of(image)
+        if data is None:
+            continue
+        pixels = decode(data, max_pixels=max_pixels).pixels
         verdict = inspector.inspect([pixels])[0].verdict
         # Sub-folders of the data set may hold equal names; the number keeps them apart and the label out.
         file = f"{verdict.label}/{index:03d}_{image.path.name[-_KEPT_OF_NAME:]}"
-        shutil.copyfile(image.path, folder / file)
+        (folder / file).write_bytes(data)
         predictions.append(Prediction(file, image.label, verdict.label, verdict.probability))
     return predictions

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from inspection.device import choose_device
 from inspection.errors import DatasetError, NotPromotedError
 from inspection.files import readable
-from inspection.image import decode
 from inspection.inspector import Inspector
 from inspection.model import Certificate, Model, ModelCard, load, save
 from inspection.verdict import LABELS, Label, Verdict
@@ -25,7 +24,7 @@ from settings.schema import CURRENT, Settings
 from training.build import be_repeatable, build, say
 from training.certify import Tested, certify
 from training.contest import hold_gate
-from training.dataset import Dataset, LabelledImage, Part, group_of, read, split, stack
+from training.dataset import Dataset, LabelledImage, Part, group_of, pixels_of, read, split, stack
 from training.evaluate import Evaluation, evaluate, table, verdicts
 from training.gate import GATE, as_text, write_record
 from training.labels import check_labels
@@ -109,7 +108,9 @@ def refresh(settings: Settings, *, force: bool = False) -> Path:
     inspector = Inspector(load(folder, device), settings.cam.method, only_last_conv=settings.cam.only_last_conv)
     predictions = predict(parts["unseen"], inspector, folder / "report" / "unseen", settings.inbox.max_pixels)
     right = sum(prediction.right for prediction in predictions)
-    print(f"  {right} of {len(predictions)} judged as labelled")
+    gone = len(parts["unseen"]) - len(predictions)
+    meanwhile = f"; {gone} gone or changed meanwhile" if gone else ""
+    print(f"  {right} of {len(predictions)} judged as labelled{meanwhile}")
     findings = Findings(
         dataset=dataset,
         parts={str(part): images for part, images in parts.items()},
@@ -191,7 +192,7 @@ def _golden(images: Sequence[LabelledImage], settings: Settings) -> list[tuple[N
     for label in LABELS:
         chosen = sorted((image for image in images if image.label == label), key=lambda image: image.sha256)
         for image in chosen[:_GOLDEN_PER_LABEL]:
-            pixels = decode(image.path.read_bytes(), max_pixels=settings.inbox.max_pixels).pixels
+            pixels = pixels_of(image, settings.inbox.max_pixels)
             small = pixels.size <= _GOLDEN_MAX_PIXELS
             golden.append((pixels if small else image.grey[0].numpy(), label))
     return golden

@@ -10,20 +10,17 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from numpy.typing import NDArray
 
 from inspection.files import readable
-from inspection.image import decode
 from inspection.inspector import Inspector
 from inspection.model import Certificate
 from inspection.verdict import LABELS, Label, Verdict
 from settings.schema import TrainingSettings
 from training import figures
 from training.augment import augment
-from training.dataset import Dataset, LabelledImage
+from training.dataset import Dataset, LabelledImage, pixels_of
 from training.evaluate import Evaluation
 from training.fit import History
 from training.labels import Doubt, LabelCheck
@@ -99,7 +96,7 @@ def write_report(folder: Path, findings: Findings, inspector: Inspector, max_pix
     """
     folder.mkdir(parents=True, exist_ok=True)
     good = [image for image in findings.parts["test"] if image.label == "io"][:_STRANGE]
-    strange = judge_strange([_decode(image, max_pixels) for image in good], inspector.model)
+    strange = judge_strange([pixels_of(image, max_pixels) for image in good], inspector.model)
     numbers = {
         "model": inspector.model.card.model_dump(mode="json", exclude={"golden"}),
         "history": findings.history.as_dict(),
@@ -194,7 +191,7 @@ def _heading(what: str, meaning: str, images: Sequence[Judged]) -> str:
 
 
 def _with_map(judged: Judged, inspector: Inspector, max_pixels: int) -> Shown:
-    pixels = _decode(judged.image, max_pixels)
+    pixels = pixels_of(judged.image, max_pixels)
     verdict = judged.verdict
     return Shown(
         figures.stretched(pixels),
@@ -209,7 +206,7 @@ def _with_map(judged: Judged, inspector: Inspector, max_pixels: int) -> Shown:
 
 
 def _doubt(doubt: Doubt, name: str, max_pixels: int) -> Shown:
-    picture = figures.stretched(_decode(doubt.image, max_pixels))
+    picture = figures.stretched(pixels_of(doubt.image, max_pixels))
     lines = [f"labelled {doubt.image.label}", f"p(nio) {_number(doubt.probability)}"]
     return Shown(picture, None, name, lines)
 
@@ -217,7 +214,7 @@ def _doubt(doubt: Doubt, name: str, max_pixels: int) -> Shown:
 def _what_the_network_sees(findings: Findings, inspector: Inspector, max_pixels: int) -> list[Shown]:
     """One raw image beside what the network gets, an augmented self, and what the decoder rebuilds of it."""
     image = findings.parts["test"][0]
-    raw = _decode(image, max_pixels)
+    raw = pixels_of(image, max_pixels)
     normalised = inspector.model.batch([raw])
     with torch.inference_mode():
         _, rebuilt = inspector.model.network(normalised)
@@ -233,10 +230,6 @@ def _what_the_network_sees(findings: Findings, inspector: Inspector, max_pixels:
             ("rebuilt by the decoder", [], rebuilt[0, 0].float().cpu().numpy()),
         )
     ]
-
-
-def _decode(image: LabelledImage, max_pixels: int) -> NDArray[np.float32]:
-    return decode(image.path.read_bytes(), max_pixels=max_pixels).pixels
 
 
 def _percent(share: float) -> str:

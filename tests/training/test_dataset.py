@@ -20,7 +20,18 @@ from inspection.errors import DatasetError
 from inspection.verdict import LABELS, Label
 from settings import Settings
 from settings.schema import TrainingSettings, Unseen
-from training.dataset import PARTS, Dataset, LabelledImage, Part, group_of, read, split, stack
+from training.dataset import (
+    PARTS,
+    Dataset,
+    LabelledImage,
+    Part,
+    bytes_of,
+    group_of,
+    pixels_of,
+    read,
+    split,
+    stack,
+)
 
 Split = dict[Part, list[LabelledImage]]
 
@@ -331,6 +342,19 @@ class TestSplit:
         assert f"the {part} part" in message
         assert f"add labelled {label} images" in message
         assert "\n" not in message
+
+
+def test_a_file_that_is_gone(folder: Path) -> None:
+    """What was read of an image outlives its file: then its pixels are those that the network sees."""
+    settings = settings_for(folder)
+    image, other, *_ = read(settings).images
+    assert bytes_of(image) == image.path.read_bytes()
+    assert pixels_of(image, 10**6).shape != image.grey.shape[1:]
+    image.path.unlink()
+    shutil.copyfile(folder / "dataset" / "nio" / "c.png", other.path)
+    for lost in (image, other):
+        assert bytes_of(lost) is None
+        assert np.array_equal(pixels_of(lost, 10**6), lost.grey[0])
 
 
 def test_stack() -> None:

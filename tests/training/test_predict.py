@@ -80,6 +80,15 @@ def test_equal_names_are_kept_apart(images: list[LabelledImage], inspector: Insp
     assert all(prediction.file.endswith("_x.png") for prediction in predictions)
 
 
+def test_a_file_that_is_gone(images: list[LabelledImage], inspector: Inspector, tmp_path: Path) -> None:
+    """An image that was deleted or replaced during the training is left out; the others are judged as ever."""
+    (tmp_path / "replaced.png").write_bytes(b"no image any more")
+    lost = [replace(images[0], path=tmp_path / name) for name in ("gone.png", "replaced.png")]
+    found = predict([lost[0], images[1], lost[1]], inspector, tmp_path / "unseen", MAX_PIXELS)
+    assert [prediction.label for prediction in found] == [images[1].label]
+    assert len(list((tmp_path / "unseen").rglob("*.png"))) == 1
+
+
 def test_none_set_aside(inspector: Inspector, tmp_path: Path) -> None:
     """With no image set aside there are two empty folders and no prediction."""
     assert predict([], inspector, tmp_path / "unseen", MAX_PIXELS) == []

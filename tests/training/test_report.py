@@ -256,6 +256,16 @@ def with_image_set_aside(findings: Findings, inspector: Inspector, folder: Path,
     return replace(findings, parts={**findings.parts, "unseen": aside, "test": test}, predictions=predictions)
 
 
+def test_a_file_that_is_gone(findings: Findings, inspector: Inspector, tmp_path: Path) -> None:
+    """A test image whose file was deleted or replaced during the training is shown as the network saw it."""
+    gone, replaced, *others = findings.parts["test"]
+    (tmp_path / "replaced.png").write_bytes(b"no image any more")
+    test = [replace(gone, path=tmp_path / "gone.png"), replace(replaced, path=tmp_path / "replaced.png"), *others]
+    page = written(replace(findings, parts={**findings.parts, "test": test}), inspector, tmp_path)
+    assert 'alt="map over gone.png"' in page.text
+    assert 'alt="map over replaced.png"' in page.text
+
+
 def test_strange_names(findings: Findings, inspector: Inspector, tmp_path: Path) -> None:
     """A file name with markup, quotes, spaces and signs is shown as it is, wherever it stands."""
     name = "<b>50% \"gut\" & 'so' #1?.png"
