@@ -86,7 +86,8 @@ def read(settings: Settings) -> Dataset:
     """Read `dataset/io` and `dataset/nio`, recursively.
 
     Raises:
-        DatasetError: A folder is missing or empty, too many files are unreadable, or an image carries both labels.
+        DatasetError: A folder is missing or holds no readable image, too many files are unreadable, or an image carries
+            both labels.
     """
     files = [(path, label) for label in LABELS for path in _image_files(settings, label)]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -100,6 +101,11 @@ def read(settings: Settings) -> Dataset:
             f"{settings.paths.dataset}: {len(unreadable)} unreadable files are more than training.max_unreadable "
             f"({allowed}); remove or replace them:\n{listed}"
         )
+    for label in LABELS:
+        of_label = [found for (_, known), found in zip(files, results, strict=True) if known == label]
+        if all(isinstance(found, str) for found in of_label):
+            folder = settings.paths.dataset / label
+            raise DatasetError(f"{folder}: no readable image ({of_label[0]}); put labelled images there")
     unique, duplicates = _each_content_once([found for found in results if not isinstance(found, str)])
     images, traces = [image for image, _ in unique], [trace for _, trace in unique]
     groups, leaks = find_leaks(images, traces)

@@ -126,6 +126,16 @@ class TestRead:
         assert "max_unreadable" in message
         assert all(f"bad{index}.png" in message for index in range(3))
 
+    @pytest.mark.parametrize("label", LABELS)
+    def test_nothing_readable_under_a_label(self, folder: Path, label: Label) -> None:
+        """A label of which no file can be read is one line with folder and reason, though so few are tolerated."""
+        for path in (folder / "dataset" / label).iterdir():
+            path.write_bytes(b"")
+        with pytest.raises(DatasetError) as stopped:
+            read(settings_for(folder))
+        assert str(stopped.value).startswith(f"{folder / 'dataset' / label}: no readable image (")
+        assert "\n" not in str(stopped.value)
+
     def test_one_content_under_both_labels(self, folder: Path) -> None:
         """The same bytes as io and as nio are an error that names both files."""
         twin = folder / "dataset" / "nio" / "sub" / "other name.png"
