@@ -29,7 +29,7 @@ from training.evaluate import Evaluation, evaluate, table, verdicts
 from training.gate import GATE, as_text, write_record
 from training.labels import check_labels
 from training.operators import Operators, read_operators
-from training.predict import predict
+from training.predict import Prediction, predict
 from training.promote import check_links, in_use, promote
 from training.reference import make_reference
 from training.report import Findings, write_report
@@ -107,10 +107,7 @@ def refresh(settings: Settings, *, force: bool = False) -> Path:
     say("predict the images set aside, and report")
     inspector = Inspector(load(folder, device), settings.cam.method, only_last_conv=settings.cam.only_last_conv)
     predictions = predict(parts["unseen"], inspector, folder / "report" / "unseen", settings.inbox.max_pixels)
-    right = sum(prediction.right for prediction in predictions)
-    gone = len(parts["unseen"]) - len(predictions)
-    meanwhile = f"; {gone} gone or changed meanwhile" if gone else ""
-    print(f"  {right} of {len(predictions)} judged as labelled{meanwhile}")
+    print(f"  {_how_many_right(predictions, len(parts['unseen']))}")
     findings = Findings(
         dataset=dataset,
         parts={str(part): images for part, images in parts.items()},
@@ -155,6 +152,12 @@ def _tell_unmatched(dataset: Dataset, settings: Settings) -> None:
 
 def _count(images: Sequence[LabelledImage], label: Label) -> int:
     return sum(image.label == label for image in images)
+
+
+def _how_many_right(predictions: Sequence[Prediction], aside: int) -> str:
+    right = sum(prediction.right for prediction in predictions)
+    gone = aside - len(predictions)
+    return f"{right} of {len(predictions)} judged as labelled" + f"; {gone} gone or changed meanwhile" * bool(gone)
 
 
 def _with_reference(
