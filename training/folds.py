@@ -23,6 +23,7 @@ from training.dataset import LabelledImage, stack
 _FEW_NIO = 300  # from here on one validation part holds enough of them for its lowest scores to say something
 _DEFAULT_FOLDS = 4
 _BATCH = 64
+_FEWEST_GOOD = 3  # two differ in one direction only, and the covariance of that is not shrunk
 _SMALLEST_SPREAD = 0.03  # a channel that all of a few good images leave silent may stir in the next one
 
 
@@ -90,14 +91,24 @@ def how_many(settings: TrainingSettings, images: Sequence[LabelledImage]) -> int
 def deal(
     images: Sequence[LabelledImage], folds: int, seed: int
 ) -> list[tuple[list[LabelledImage], list[LabelledImage]]]:
-    """Images -> per fold those to fit to and those to score; the images of one part are in one fold."""
+    """Images -> per fold those to fit to and those to score; the images of one part are in one fold.
+
+    Raises:
+        DatasetError: All images of a label are in one fold, though of several parts: a few of these are far too large.
+    """
     dealer = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
     labels = [image.label for image in images]
     groups = [image.group for image in images]
-    return [
+    dealt = [
         ([images[index] for index in fitted], [images[index] for index in left_out])
         for fitted, left_out in dealer.split(np.zeros(len(images)), labels, groups)
     ]
+    if any({image.label for image in fitted} != set(LABELS) for fitted, _ in dealt):
+        raise DatasetError(
+            f"training.folds: parts of very different sizes, so that one of {folds} folds has all images of a label: "
+            "set it to 0, or make training.group_pattern finer"
+        )
+    return dealt
 
 
 @torch.inference_mode()
@@ -106,8 +117,16 @@ def fit_novelty(model: Model, images: Sequence[LabelledImage]) -> None:
 
     The covariance is shrunk after Ledoit and Wolf, "A well-conditioned estimator for large-dimensional covariance
     matrices", Journal of Multivariate Analysis 2004: there may be fewer images than numbers that describe one.
+
+    Raises:
+        DatasetError: There are fewer good images than a spread can be told from.
     """
-    greys, _ = stack([image for image in images if image.label == "io"])
+    good = [image for image in images if image.label == "io"]
+    if len(good) < _FEWEST_GOOD:
+        raise DatasetError(
+            f"only {len(good)} io images to train on, which do not tell how good ones differ: add labelled io images"
+        )
+    greys, _ = stack(good)
     described = torch.cat([describe(model.stages(part)) for part in _normalised(model, greys)]).double().cpu()
     spread_D = described.std(dim=0, correction=0).clamp(min=_SMALLEST_SPREAD)
     centre_D = described.mean(dim=0)

@@ -89,6 +89,20 @@ class TestDeal:
             assert {one.group for one in seen}.isdisjoint(one.group for one in left_out)
             assert {one.label for one in seen} == {"io", "nio"}
 
+    def test_a_label_that_falls_into_one_fold(self) -> None:
+        """Where a few large parts force all nio images into one fold nothing can be learned: a line says what to do."""
+        sizes = {"A": (5, 99), "B": (10, 1), "C": (12, 0)}
+        images = [
+            image(label, part)
+            for part, counts in sizes.items()
+            for label, count in zip(LABELS, counts, strict=True)
+            for _ in range(count)
+        ]
+        with pytest.raises(
+            DatasetError, match=r"^training\.folds: .* set it to 0, or make training\.group_pattern finer$"
+        ):
+            deal(images, 2, 0)
+
     def test_the_same_seed_deals_the_same(self) -> None:
         """Who is in which fold depends on images and seed alone; another seed deals otherwise."""
         images = [image("nio" if part % 3 == 0 else "io", str(part)) for part in range(40)]
@@ -274,6 +288,15 @@ class TestNovelty:
         assert all(torch.equal(with_nio[name], value) for name, value in model.novelty.state_dict().items())
         assert 0.2 < near.square().mean().sqrt() < 1.2
         assert torch.isinf(model.novelty.farthest)
+
+    def test_the_fewest_good_images(self, built: tuple[Model, Scored, list[LabelledImage]], draw_disc: Disc) -> None:
+        """Three good images have a spread, if a poor one; fewer are refused in one line."""
+        model = Model(built[0].card, built[0].network, Novelty(DESCRIPTION), CPU)
+        images = discs(draw_disc, 9, io=3, nio=3)
+        fit_novelty(model, images)
+        assert torch.isfinite(score(model, images).distances).all()
+        with pytest.raises(DatasetError, match="only 2 io images to train on"):
+            fit_novelty(model, images[1:])
 
     def test_a_channel_that_stirs_for_the_first_time(
         self, built: tuple[Model, Scored, list[LabelledImage]], draw_disc: Disc
