@@ -15,7 +15,6 @@ from inspection.inspector import Inspector
 from inspection.model import load
 from inspection.preprocess import resize
 from inspection.verdict import Label, Verdict, judge
-from training.certify import recall_lower_bound
 from training.evaluate import Evaluation, evaluate, table, verdicts
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -47,7 +46,6 @@ def test_numbers(hand_made: Evaluation) -> None:
     assert hand_made.f1 == pytest.approx(2 / 3)
     assert hand_made.false_call_rate == pytest.approx(1 / 5)
     assert hand_made.auc == pytest.approx(13 / 15)
-    assert hand_made.recall_bound == recall_lower_bound(3, 1)
     right = [p if label == "nio" else 1 - p for label, p in zip(LABELS, SCORES, strict=True)]
     assert hand_made.loss == pytest.approx(-np.log(right).mean())
 
@@ -56,15 +54,15 @@ def test_for_json(hand_made: Evaluation) -> None:
     """As a dictionary it holds plain values of Python under the same names."""
     numbers = hand_made.as_dict()
     assert numbers["confusion"] == [[4, 1], [1, 2]]
-    for name in ("accuracy", "loss", "recall", "recall_bound", "precision", "f1", "false_call_rate", "auc"):
+    for name in ("accuracy", "loss", "recall", "precision", "f1", "false_call_rate", "auc"):
         assert type(numbers[name]) is float
         assert numbers[name] == getattr(hand_made, name)
 
 
 def test_table(hand_made: Evaluation) -> None:
-    """The table for a person tells counts, rates, bound, confusion and the classification report."""
+    """The table for a person tells counts, rates, confusion and the classification report."""
     text = table(hand_made)
-    for told in ("5 io, 3 nio", "66.67%", "20.00%", "75.00%", "0.8667", f"{hand_made.recall_bound:.2%}", "f1-score"):
+    for told in ("5 io, 3 nio", "66.67%", "20.00%", "75.00%", "0.8667", "f1-score"):
         assert told in text
     rows = [line.split() for line in text.splitlines()]
     assert ["io", "4", "1"] in rows
@@ -72,19 +70,17 @@ def test_table(hand_made: Evaluation) -> None:
 
 
 @pytest.mark.parametrize(
-    ("labels", "recall", "bound", "false_calls", "confusion"),
+    ("labels", "recall", "false_calls", "confusion"),
     [
-        (["io", "io"], 0.0, 0.0, 0.5, [[1, 1], [0, 0]]),
-        (["nio", "nio"], 0.5, recall_lower_bound(2, 1), 0.0, [[0, 0], [1, 1]]),
+        (["io", "io"], 0.0, 0.5, [[1, 1], [0, 0]]),
+        (["nio", "nio"], 0.5, 0.0, [[0, 0], [1, 1]]),
     ],
     ids=["io only", "nio only"],
 )
-def test_one_class_only(
-    labels: list[Label], recall: float, bound: float, false_calls: float, confusion: list[list[int]]
-) -> None:
+def test_one_class_only(labels: list[Label], recall: float, false_calls: float, confusion: list[list[int]]) -> None:
     """With images of one class alone, what they cannot tell is 0, the AUC is None, and the table says so."""
     found = evaluate(labels, judged([0.2, 0.8]))
-    assert (found.recall, found.recall_bound, found.false_call_rate) == (recall, bound, false_calls)
+    assert (found.recall, found.false_call_rate) == (recall, false_calls)
     assert found.confusion == confusion
     assert found.auc is None
     assert "AUC              -" in table(found)
