@@ -24,7 +24,7 @@ BORDER = 0.03
 _ENOUGH = 12  # parts of each label; with fewer, chance does anything
 _FOLDS = 5
 _SHUFFLES = 99  # of which none may do as well
-_MOST_ROWS = 1000
+_MOST_ROWS = 500  # of each label
 _NOTEWORTHY_AUC = 0.65
 
 
@@ -93,11 +93,12 @@ def find_giveaways(outsides: Sequence[Outside], labels: Sequence[Label], groups:
     first = {
         (group, label): index for index, (group, label) in reversed([*enumerate(zip(groups, labels, strict=True))])
     }
-    rows = sorted(first.values())
-    rows = rows[:: -(-len(rows) // _MOST_ROWS)]
-    y = np.array([LABELS.index(labels[row]) for row in rows])
-    if min(y.sum(), len(y) - y.sum()) < _ENOUGH:
+    by_label = [[row for row in sorted(first.values()) if labels[row] == label] for label in LABELS]
+    if min(map(len, by_label)) < _ENOUGH:
         return []
+    # Each label by itself, or few nio among many io would be too few.
+    rows = [row for of_label in by_label for row in of_label[:: -(-len(of_label) // _MOST_ROWS)]]
+    y = np.array([LABELS.index(labels[row]) for row in rows])
     part = np.unique([groups[row] for row in rows], return_inverse=True)[1]
     some = [outsides[row] for row in rows]
     found = (_tried(what, make(some), y, part, advice) for what, make, advice in _NUISANCES)

@@ -262,6 +262,13 @@ class TestGiveaways:
         numbers = {label: iter(range(1000)) for label in LABELS}
         assert told(lambda _n, label, _r: outside(f"{label}{next(numbers[label]):03d}.png")) == []
 
+    def test_few_nio_among_many_io(self) -> None:
+        """However many io images there are, what tells the few nio from them is told."""
+        outsides = [outside("x", bits=16 if index < 30 else 8) for index in range(3000)]
+        labels: list[Label] = ["nio" if index < 30 else "io" for index in range(3000)]
+        found = find_giveaways(outsides, labels, [str(index) for index in range(3000)])
+        assert [giveaway.what for giveaway in found] == ["the file's format"]
+
     def test_views_of_a_part_count_once(self) -> None:
         """Eight views of each of a few parts are no more evidence than the parts are."""
         assert told(lambda _n, label, _r: outside("x", bits=16 if label == "nio" else 8), count=6, views=8) == []
