@@ -150,9 +150,9 @@ def fit(
                 if schedule:
                     schedule.step()
                 progress.update()
-            if not math.isfinite(tally.loss):
-                break
             checked = _validate(network, validation, preprocessing, weights, settings, device) if validation else None
+            if not math.isfinite(tally.loss) or (checked and not math.isfinite(checked.loss)):
+                break
             progress.set_postfix_str(f"epoch {epoch + 1}/{epochs} {history.add(tally, checked)}")
             if checked is None or checked.loss < best_loss:
                 best_loss = checked.loss if checked else best_loss

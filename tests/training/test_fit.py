@@ -259,6 +259,13 @@ class TestFit:
         expected = history.validation_loss[history.best]
         assert validation_loss(network, train, validation, settings) == pytest.approx(expected, rel=1e-4)
 
+    def test_validation_without_a_number(self, discs: Discs) -> None:
+        """Where only the validation loss is no number, it stops too, and the history stays one that JSON can hold."""
+        settings = options(epochs=6)
+        train, (greys, classes) = BalancedImages(*discs(16, 8), settings), discs(4, 4, 1)
+        with pytest.raises(SolderwatchError, match="diverged"):
+            run(train, (greys * math.nan, classes), settings)
+
 
 class TestPseudoDefects:
     """Good images are also told from spoilt copies of themselves, where there are any."""
