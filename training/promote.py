@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 from inspection.errors import ModelError, NoModelError, SolderwatchError
 from inspection.files import sync
@@ -23,10 +24,10 @@ def only_refresh(models: Path) -> Iterator[None]:
 
     Raises:
         SolderwatchError: Another one is at work.
+        ModelError: Nothing can be written there.
     """
     check_links(models)
-    models.mkdir(parents=True, exist_ok=True)
-    with (models / _LOCK).open("w") as lock:
+    with _lock_file(models) as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -34,6 +35,17 @@ def only_refresh(models: Path) -> Iterator[None]:
                 f"paths.models: {models}: another solderwatch-train is at work there; wait until it is done"
             ) from None
         yield
+
+
+def _lock_file(models: Path) -> TextIO:
+    try:
+        models.mkdir(parents=True, exist_ok=True)
+        return (models / _LOCK).open("w")
+    except OSError as error:
+        raise ModelError(
+            f"paths.models: {models}: no model can be written there: {error.strerror}; "
+            "give this user the folder (as a service: train as its user), or name another one"
+        ) from None
 
 
 def in_use(models: Path) -> Path | None:

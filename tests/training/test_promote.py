@@ -11,7 +11,7 @@ import pytest
 
 from inspection.errors import ModelError, NoModelError
 from training import promote as module
-from training.promote import promote, rollback
+from training.promote import only_refresh, promote, rollback
 
 
 @pytest.fixture
@@ -146,6 +146,19 @@ def test_previous_that_is_no_link(models: Path) -> None:
     shutil.copytree(models / "a", models / "previous")
     with pytest.raises(ModelError, match="not a link"):
         promote(models / "b")
+
+
+def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
+    """Where no model could be written a refresh ends before it began, in one line with the key and what to do."""
+    (tmp_path / "file").touch()
+    models = tmp_path / "file" / "models"
+    with (
+        pytest.raises(
+            ModelError, match=rf"^paths\.models: {models}: no model can be written there: .*; give this user "
+        ),
+        only_refresh(models),
+    ):
+        pass
 
 
 def test_what_a_killed_promotion_left(models: Path) -> None:
