@@ -56,19 +56,21 @@ def _run(folder: Path, seed: int, image_size: int) -> dict[str, Any]:
     subprocess.run([sys.executable, "-m", "training"], cwd=folder, check=True, stdout=subprocess.DEVNULL)
     records = _judge(folder, held_out)
     _check_filed(folder, held_out, records)
-    scores = {
-        label: sorted(records[name]["nio_probability"] for name, truth in held_out.items() if truth == label)
-        for label in LABELS
-    }
-    threshold = next(iter(records.values()))["threshold"]
+    found = {label: [records[name] for name, truth in held_out.items() if truth == label] for label in LABELS}
+    scores = {label: sorted(map(_score, judged)) for label, judged in found.items()}
     in_hindsight = scores["nio"][int(0.01 * len(scores["nio"]))]
     return {
-        "io": len(scores["io"]),
-        "nio": len(scores["nio"]),
-        "recall": statistics.mean(score >= threshold for score in scores["nio"]),
-        "false_calls": statistics.mean(score >= threshold for score in scores["io"]),
+        "io": len(found["io"]),
+        "nio": len(found["nio"]),
+        "recall": statistics.mean(record["verdict"] == "nio" for record in found["nio"]),
+        "false_calls": statistics.mean(record["verdict"] == "nio" for record in found["io"]),
         "hindsight": statistics.mean(score >= in_hindsight for score in scores["io"]),
     }
+
+
+def _score(record: dict[str, Any]) -> float:
+    """What the verdicts go by: the nio probability, or more where the image is unidentified."""
+    return 2.0 if record["reason"] == "unidentified" else float(record["nio_probability"])
 
 
 def lay_out(folder: Path, seed: int, image_size: int) -> dict[str, str]:
