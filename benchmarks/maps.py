@@ -25,14 +25,11 @@ from inspection.inspector import Inspection, Inspector
 from inspection.model import Model, load, save
 from inspection.picture import enlarged
 from inspection.residual import NAME as RESIDUAL
-from settings.schema import CamSettings, TrainingSettings
-from training.build import be_repeatable, build
+from settings.schema import CamSettings
+from training.refresh import GOLDEN_PER_LABEL
 from training.simulate import DEFECTS, simulate
 
-_SIDE = 128
-_LEARNT_IO, _LEARNT_NIO = 1800, 200
 _JUDGED_IO, _JUDGED_NIO = 300, 600
-_GOLDEN_PER_LABEL = 4
 _TOLERANCE = 15 / 512
 """Of the side: what a peak may lie beside the mask, as 15 pixels in Zhang et al., "Top-down neural attention by
 excitation backprop", ECCV 2016."""
@@ -117,15 +114,12 @@ def _combinations() -> Iterator[tuple[str, bool]]:
 
 def _trained(seed: int, folder: Path) -> Model:
     """What the training makes of simulated images, saved and loaded."""
-    seen = [one.image for one in simulated.images_of(seed, 2 * seed, io=_LEARNT_IO, nio=_LEARNT_NIO)]
-    validation, train = seen[::5], [one for index, one in enumerate(seen) if index % 5]
-    be_repeatable(seed)
-    options = TrainingSettings(image_size=_SIDE, seed=seed, folds=0)
-    model, _, _ = build({"train": train, "validation": validation}, options, bga.CPU)
+    seen = simulated.images_of(seed, 2 * seed, io=simulated.LEARNT_IO, nio=simulated.LEARNT_NIO)
+    model, validation = simulated.train_without_folds(seen, seed)
     golden = [
         (one.grey[0].numpy(), one.label)
         for label in ("io", "nio")
-        for one in [one for one in validation if one.label == label][:_GOLDEN_PER_LABEL]
+        for one in [one for one in validation if one.label == label][:GOLDEN_PER_LABEL]
     ]
     return load(save(folder / "models", model, golden), bga.CPU)
 

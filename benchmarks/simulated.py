@@ -18,6 +18,7 @@ from benchmarks.bga import CPU, Figures, median, train_and_judge
 from benchmarks.real_images import BGA
 from benchmarks.row import Row
 from inspection.image import decode
+from inspection.model import Model
 from inspection.preprocess import resize
 from inspection.verdict import Label, Verdict
 from settings.schema import TrainingSettings
@@ -27,7 +28,7 @@ from training.evaluate import verdicts
 from training.simulate import DEFECTS, simulate
 
 _SIDE = 128
-_LEARNT_IO, _LEARNT_NIO = 1800, 200
+LEARNT_IO, LEARNT_NIO = 1800, 200
 _FRESH = 2000
 LEAST_SEVERITY = 0.7
 """Of the defects, in what is learnt and what is judged."""
@@ -46,7 +47,7 @@ def measure(seeds: Sequence[int]) -> Iterator[Row]:
     """Fresh images at the threshold that the training chose; and how the plain network does on them."""
     ours, plain, minutes = [], [], []
     for seed in seeds:
-        seen = images_of(seed, 2 * seed, io=_LEARNT_IO, nio=_LEARNT_NIO)
+        seen = images_of(seed, 2 * seed, io=LEARNT_IO, nio=LEARNT_NIO)
         fresh = images_of(seed, 2 * seed + 1, io=_FRESH, nio=_FRESH)
         judge = [one.image for one in fresh]
         begun = time.monotonic()
@@ -82,7 +83,7 @@ def leave_one_out(seeds: Sequence[int]) -> Iterator[Row]:
     recalls, false_calls = {}, []
     for defect in DEFECTS:
         others = tuple(kind for kind in DEFECTS if kind != defect)
-        seen = images_of(seed, 2 * seed, defects=others, io=_LEARNT_IO, nio=_LEARNT_NIO)
+        seen = images_of(seed, 2 * seed, defects=others, io=LEARNT_IO, nio=LEARNT_NIO)
         unknown = images_of(seed, 2 * seed + 1, io=1, nio=_PER_DEFECT, defects=(defect,))
         found = _judge(seen, [*fresh_io, *unknown], seed)
         recalls[defect] = _share(found, defect)
@@ -106,7 +107,7 @@ def leave_one_out(seeds: Sequence[int]) -> Iterator[Row]:
 def strange(seeds: Sequence[int]) -> Iterator[Row]:
     """Images that show no such part, judged by a model of the simulated joints. Only for the first seed."""
     seed = seeds[0]
-    seen = images_of(seed, 2 * seed, io=_LEARNT_IO, nio=_LEARNT_NIO)
+    seen = images_of(seed, 2 * seed, io=LEARNT_IO, nio=LEARNT_NIO)
     joints = [one for one in images_of(seed, 2 * seed + 1, io=60, nio=1) if one.defect == "io"]
     foreign = list(_foreign([one.image.grey[0].numpy() for one in joints], np.random.default_rng(seed)))
     found = _judge(seen, foreign, seed)
@@ -157,13 +158,19 @@ def _strange(pixels: NDArray[np.floating], kind: str) -> Simulated:
 
 def _judge(seen: Sequence[Simulated], judged: Sequence[Simulated], seed: int) -> list[tuple[Simulated, Verdict]]:
     """Verdicts of a model whose limits come from one validation part: an unknown defect needs no folds."""
-    options = _options(seed).model_copy(update={"folds": 0})
-    be_repeatable(seed)
-    validation = [one.image for index, one in enumerate(seen) if index % 5 == 0]
-    train = [one.image for index, one in enumerate(seen) if index % 5]
-    model, _, _ = build({"train": train, "validation": validation}, options, CPU)
+    model, _ = train_without_folds(seen, seed)
     found = verdicts(model, stack([one.image for one in judged])[0])
     return list(zip(judged, found, strict=True))
+
+
+def train_without_folds(seen: Sequence[Simulated], seed: int) -> tuple[Model, list[LabelledImage]]:
+    """What the training makes of images of which every fifth is for validation; and those."""
+    validation = [one.image for one in seen[::5]]
+    train = [one.image for index, one in enumerate(seen) if index % 5]
+    be_repeatable(seed)
+    options = _options(seed).model_copy(update={"folds": 0})
+    model, _, _ = build({"train": train, "validation": validation}, options, CPU)
+    return model, validation
 
 
 def _options(seed: int) -> TrainingSettings:

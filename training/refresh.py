@@ -35,7 +35,7 @@ from training.reference import make_reference
 from training.report import Findings, write_report
 from training.seen import SEEN, SEEN_KEY, digest, seen_lines
 
-_GOLDEN_PER_LABEL = 4
+GOLDEN_PER_LABEL = 4
 _GOLDEN_MAX_PIXELS = 1_000_000
 
 
@@ -194,7 +194,7 @@ def _golden(images: Sequence[LabelledImage], settings: Settings) -> list[tuple[N
     golden: list[tuple[NDArray[np.float32], Label]] = []
     for label in LABELS:
         chosen = sorted((image for image in images if image.label == label), key=lambda image: image.sha256)
-        for image in chosen[:_GOLDEN_PER_LABEL]:
+        for image in chosen[:GOLDEN_PER_LABEL]:
             pixels = pixels_of(image, settings.inbox.max_pixels)
             small = pixels.size <= _GOLDEN_MAX_PIXELS
             golden.append((pixels if small else image.grey[0].numpy(), label))
