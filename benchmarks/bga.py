@@ -23,7 +23,7 @@ from inspection.verdict import LABELS, Verdict
 from settings.schema import TrainingSettings
 from training.build import be_repeatable, build
 from training.dataset import LabelledImage, group_of, stack
-from training.evaluate import verdicts
+from training.evaluate import as_judged, verdicts
 from training.folds import deal
 
 _MISLABELLED = "PCBA2_r03c01"
@@ -36,16 +36,11 @@ CPU = torch.device("cpu")
 
 @dataclass(frozen=True)
 class Judged:
-    """An image and what a model that has not seen its part says of it."""
+    """An image, what a model that has not seen its part says of it, and the score that ranks it from io to nio."""
 
     image: LabelledImage
     verdict: Verdict
-
-    @property
-    def score(self) -> float:
-        """What ranks images from io to nio: the probability, and beyond all of them what is unidentified."""
-        probability = 1.0 if self.verdict.probability is None else self.verdict.probability
-        return 2.0 if self.verdict.reason == "unidentified" else probability
+    score: float
 
 
 @dataclass(frozen=True)
@@ -148,7 +143,7 @@ def train_and_judge(
     be_repeatable(options.seed)
     model, _, _ = build({"train": list(seen), "validation": []}, options, CPU)
     found = verdicts(model, stack(left_out)[0])
-    return [Judged(image, verdict) for image, verdict in zip(left_out, found, strict=True)]
+    return [Judged(*one) for one in zip(left_out, found, as_judged(found).tolist(), strict=True)]
 
 
 def balls() -> list[LabelledImage]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from sklearn.metrics import classification_report, confusion_matrix, log_loss, roc_auc_score
 from torch import Tensor
 
@@ -66,6 +67,11 @@ def verdicts(model: Model, greys_N1SS: Tensor) -> list[Verdict]:
             )
         ]
     return found
+
+
+def as_judged(verdicts: Sequence[Verdict]) -> NDArray[np.float64]:
+    """Scores whose order the verdicts follow: nio probabilities, and more than any where an image is unidentified."""
+    return np.array([2.0 if one.reason == "unidentified" else one.probability for one in verdicts], float)
 
 
 def evaluate(labels: Sequence[Label], found: Sequence[Verdict]) -> Evaluation:

@@ -19,7 +19,7 @@ from sklearn.metrics import roc_curve
 from inspection.inspector import Inspection
 from inspection.picture import overlay_map
 from inspection.verdict import LABELS, Label, Verdict
-from training.evaluate import Evaluation
+from training.evaluate import Evaluation, as_judged
 from training.fit import History
 
 mpl.use("Agg")
@@ -42,11 +42,6 @@ _STYLE: Any = {
     "legend.frameon": False,
     "svg.hashsalt": "solderwatch",
 }
-
-
-def as_judged(verdicts: Sequence[Verdict]) -> NDArray[np.float64]:
-    """Scores whose order the verdicts follow: nio probabilities, and more than any where an image is unidentified."""
-    return np.array([2.0 if one.reason == "unidentified" else one.probability for one in verdicts], float)
 
 
 def operating_curves(

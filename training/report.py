@@ -21,7 +21,7 @@ from settings.schema import TrainingSettings
 from training import figures
 from training.augment import augment
 from training.dataset import Dataset, LabelledImage, pixels_of
-from training.evaluate import Evaluation
+from training.evaluate import Evaluation, as_judged
 from training.fit import History
 from training.labels import Doubt, LabelCheck
 from training.predict import Prediction
@@ -69,7 +69,7 @@ class Judged:
     @property
     def score(self) -> float:
         """What the verdicts go by: the nio probability, or more where the image is unidentified."""
-        return float(figures.as_judged([self.verdict])[0])
+        return float(as_judged([self.verdict])[0])
 
 
 @dataclass(frozen=True)
