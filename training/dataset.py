@@ -108,9 +108,9 @@ def read(settings: Settings) -> Dataset:
             raise DatasetError(f"{folder}: no readable image ({of_label[0]}); put labelled images there")
     unique, duplicates = _each_content_once([found for found in results if not isinstance(found, str)])
     images, traces = [image for image, _ in unique], [trace for _, trace in unique]
-    groups, leaks = find_leaks(images, traces)
+    groups, leaks = find_leaks(images, traces, [(kept.group, dropped.group) for kept, dropped in duplicates])
     images = [replace(image, group=group) for image, group in zip(images, groups, strict=True)]
-    return Dataset(images, unreadable, duplicates, leaks)
+    return Dataset(images, unreadable, [(kept.path, dropped.path) for kept, dropped in duplicates], leaks)
 
 
 def _image_files(settings: Settings, label: Label) -> list[Path]:
@@ -161,8 +161,8 @@ def group_of(name: str, pattern: str | None) -> str | None:
 
 def _each_content_once(
     loaded: list[tuple[LabelledImage, Trace]],
-) -> tuple[list[tuple[LabelledImage, Trace]], list[tuple[Path, Path]]]:
-    """Leave out what shows the same grey levels as another, in whatever format."""
+) -> tuple[list[tuple[LabelledImage, Trace]], list[tuple[LabelledImage, LabelledImage]]]:
+    """Leave out what shows the same grey levels as another, in whatever format; each with the one that was kept."""
     first: dict[str, tuple[LabelledImage, Trace]] = {}
     duplicates = []
     for image, found in loaded:
@@ -173,7 +173,7 @@ def _each_content_once(
             raise DatasetError(
                 f"{known.path} and {image.path} are the same image under both labels: remove the wrong one"
             )
-        duplicates.append((known.path, image.path))
+        duplicates.append((known, image))
     return list(first.values()), duplicates
 
 

@@ -99,7 +99,9 @@ def _first(said: list[str]) -> list[str]:
     return said[:_SHOWN] + ([f"and {len(said) - _SHOWN} more"] if len(said) > _SHOWN else [])
 
 
-def find_leaks(images: Sequence[Grouped], traces: Sequence[Trace]) -> tuple[list[str], Leaks]:
+def find_leaks(
+    images: Sequence[Grouped], traces: Sequence[Trace], same_groups: Sequence[tuple[str, str]] = ()
+) -> tuple[list[str], Leaks]:
     """Look for leaks.
 
     Copies of different groups make these one group. It takes the name, and so the place in the split, of the group of
@@ -110,12 +112,13 @@ def find_leaks(images: Sequence[Grouped], traces: Sequence[Trace]) -> tuple[list
     Args:
         images: No content twice.
         traces: Of each image.
+        same_groups: Groups that had a content in common, before it was left out of one of them.
 
     Returns:
         The group of each image, and what was found.
     """
     pairs = find_copies([one.thumbnail for one in traces])
-    groups = _joined([image.group for image in images], pairs, [image.path for image in images])
+    groups = _joined([image.group for image in images], pairs, [image.path for image in images], same_groups)
     sets = _sets(len(images), pairs)
     leaks = Leaks(
         copies=tuple(tuple(sorted((images[i].path for i in one), key=_seniority)) for one in sets),
@@ -137,10 +140,15 @@ def _parts(count: int, pairs: Sequence[tuple[int, int]]) -> NDArray[np.int32]:
     return found
 
 
-def _joined(groups: list[str], pairs: Sequence[tuple[int, int]], paths: Sequence[Path]) -> list[str]:
+def _joined(
+    groups: list[str], pairs: Sequence[tuple[int, int]], paths: Sequence[Path], same_groups: Sequence[tuple[str, str]]
+) -> list[str]:
     """The groups, after those that share copies were made one."""
-    numbers = {group: number for number, group in enumerate(dict.fromkeys(groups))}
+    # Also of groups that have no image left: two others may hang together by such a one.
+    known = dict.fromkeys([*groups, *(group for same in same_groups for group in same)])
+    numbers = {group: number for number, group in enumerate(known)}
     links = [(numbers[groups[one]], numbers[groups[other]]) for one, other in pairs]
+    links += [(numbers[one], numbers[other]) for one, other in same_groups]
     part = _parts(len(numbers), links)
     names: dict[int, str] = {}
     for index in sorted(range(len(groups)), key=lambda index: _seniority(paths[index])):

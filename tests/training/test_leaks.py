@@ -144,6 +144,15 @@ def test_copies_join_parts(folder: Path, joints: list[Pixels]) -> None:
     assert groups["m05.png"] == "m05"
 
 
+def test_exact_copies_join_parts(folder: Path, joints: list[Pixels]) -> None:
+    """So does an exact copy, though it is left out: other images of its part still show what the copied one shows."""
+    store(folder / "dataset" / "io" / "m04_exact.png", joints[2])
+    groups = groups_of(folder, group_pattern=r"^(m\d+)")
+    assert "m04_exact.png" not in groups
+    assert groups["m02.png"] == groups["m04.png"] == "m02"
+    assert groups["m06.png"] == "m06"
+
+
 def test_what_was_test_stays_test(folder: Path, joints: list[Pixels]) -> None:
     """Copies under longer or later names go where the image is that they are copies of."""
     settings = settings_for(folder)
