@@ -32,8 +32,8 @@ from torch import Tensor, nn
 from inspection.errors import ImageError, ModelError, NoModelError
 from inspection.files import sync
 from inspection.image import decode
-from inspection.network import DESCRIPTION, Architecture, SupervisedAutoencoder, nio_log_odds
-from inspection.novelty import Novelty, describe
+from inspection.network import Architecture, SupervisedAutoencoder, nio_log_odds
+from inspection.novelty import DESCRIPTION, Novelty, describe
 from inspection.preprocess import Preprocessing
 from inspection.reference import CardPart, Reference
 from inspection.verdict import Label, judge

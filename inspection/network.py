@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 Architecture = Literal["residual", "plain"]
 
-_WIDTHS = (16, 32, 64, 128)
+WIDTHS = (16, 32, 64, 128)
+"""Channels of the encoder's stages."""
 
 
 class SupervisedAutoencoder(nn.Module):
@@ -31,15 +32,15 @@ class SupervisedAutoencoder(nn.Module):
     def __init__(self, architecture: Architecture, dropout: float = 0.0) -> None:
         super().__init__()
         if architecture == "plain":
-            widths = itertools.pairwise((1, *_WIDTHS))
+            widths = itertools.pairwise((1, *WIDTHS))
             self.encoder = nn.Sequential(*(PlainBlock(before, width, dropout) for before, width in widths))
-            self.head = Head(_WIDTHS[-1], nn.AdaptiveAvgPool2d(1), 0.0)
+            self.head = Head(WIDTHS[-1], nn.AdaptiveAvgPool2d(1), 0.0)
         else:
-            blocks = (ResidualBlock(before, width) for before, width in itertools.pairwise(_WIDTHS))
-            self.encoder = nn.Sequential(Stem(_WIDTHS[0]), *blocks)
-            self.head = Head(_WIDTHS[-1], GeneralisedMeanPool(), dropout)
-        self.odd = nn.Linear(_WIDTHS[-1], 1)
-        self.decoder = _decoder(_WIDTHS)
+            blocks = (ResidualBlock(before, width) for before, width in itertools.pairwise(WIDTHS))
+            self.encoder = nn.Sequential(Stem(WIDTHS[0]), *blocks)
+            self.head = Head(WIDTHS[-1], GeneralisedMeanPool(), dropout)
+        self.odd = nn.Linear(WIDTHS[-1], 1)
+        self.decoder = _decoder(WIDTHS)
 
     def forward(self, images_N1SS: Tensor) -> tuple[Tensor, Tensor]:
         """Normalised images -> logits `[N, 2]` (io, nio) and reconstruction `[N, 1, S, S]` in 0..1."""
@@ -154,10 +155,6 @@ def _decoder(widths: tuple[int, ...]) -> nn.Sequential:
         layers += [nn.ConvTranspose2d(before, width, 4, stride=2, padding=1), nn.ReLU()]
     layers += [nn.ConvTranspose2d(widths[0], 1, 4, stride=2, padding=1), nn.Sigmoid()]
     return nn.Sequential(*layers)
-
-
-DESCRIPTION = 2 * sum(_WIDTHS)
-"""How many numbers `novelty.describe` makes of the stages of either architecture."""
 
 
 def nio_log_odds(logits_N2: Tensor) -> Tensor:

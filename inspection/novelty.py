@@ -9,25 +9,37 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
+from inspection.network import WIDTHS
+
+_PLACES = 3  # a side: the joint in the middle, and what lies around it
 _FLOOR = 0.1  # of an activation's mean or deviation; what changes far below it is nearly silent and says nothing
 
 
 def describe(stages: Sequence[Tensor]) -> Tensor:
-    """Mean and standard deviation of every channel of every stage, as logarithms.
+    """Mean and standard deviation of every channel of every stage, and the last but one place by place; as logarithms.
 
     The last stage knows of defects, the first ones of sharpness, grain and size: what is no image of the part at all
-    (blank, saturated, another part, another magnification) differs in some of them.
+    (blank, saturated, another part, another magnification) differs in some of them. What is out of place, or where
+    nothing ought to be, shows in the last but one: it sees whole shapes, and nobody has taught it yet which of them
+    count.
 
     Args:
-        stages: The activations `[N, C, h, w]` of each convolution stage; not negative.
+        stages: The activations `[N, C, h, w]` of each convolution stage, at least two; not negative.
 
     Returns:
-        `[N, D]`, twice as many numbers as there are channels.
+        `[N, D]`; D is `DESCRIPTION`.
     """
-    means = [stage.float().mean(dim=(2, 3)) for stage in stages]
-    deviations = [stage.float().std(dim=(2, 3), correction=0) for stage in stages]
-    return torch.log(torch.cat([*means, *deviations], dim=1) + _FLOOR)
+    found = [stage.float() for stage in stages]
+    means = [stage.mean(dim=(2, 3)) for stage in found]
+    deviations = [stage.std(dim=(2, 3), correction=0) for stage in found]
+    places = functional.adaptive_avg_pool2d(found[-2], _PLACES).flatten(1)
+    return torch.log(torch.cat([*means, *deviations, places], dim=1) + _FLOOR)
+
+
+DESCRIPTION = 2 * sum(WIDTHS) + _PLACES**2 * WIDTHS[-2]
+"""D, for the stages of either architecture."""
 
 
 class Novelty(nn.Module):

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from inspection.model import Model, save
-from inspection.network import DESCRIPTION, SupervisedAutoencoder
-from inspection.novelty import Novelty
+from inspection.network import SupervisedAutoencoder
+from inspection.novelty import DESCRIPTION, Novelty
 from settings import load
 from training.refresh import refresh
 

@@ -9,8 +9,8 @@ import torch
 
 from inspection.errors import DatasetError
 from inspection.model import Model, ModelCard, PreprocessingCard, library_versions, now
-from inspection.network import DESCRIPTION, SupervisedAutoencoder
-from inspection.novelty import Novelty
+from inspection.network import SupervisedAutoencoder
+from inspection.novelty import DESCRIPTION, Novelty
 from settings.schema import TrainingSettings
 from training.certify import choose_threshold, temperature
 from training.dataset import LabelledImage, Part, stack

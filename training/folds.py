@@ -13,8 +13,8 @@ from torch import Tensor
 
 from inspection.errors import DatasetError
 from inspection.model import Model
-from inspection.network import DESCRIPTION, nio_log_odds
-from inspection.novelty import Novelty, describe
+from inspection.network import nio_log_odds
+from inspection.novelty import DESCRIPTION, Novelty, describe
 from inspection.verdict import LABELS
 from settings.schema import TrainingSettings
 from training.certify import tail_quantile

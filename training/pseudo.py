@@ -10,7 +10,8 @@ from torch import Tensor
 from torch.nn import functional
 
 _CENTRE = 0.7  # how far from the image's centre a place may lie, of half a side
-_RADIUS = (0.08, 0.4)  # of half a side
+_RADIUS = (0.08, 0.4)  # of half a side; across
+_LONGEST = 8.0  # times the radius across
 _GRAIN = (4, 13)  # cells a side of the noise that gives a place its ragged outline
 _BRIGHTNESS = (0.05, 0.35)
 _PUSH = (0.04, 0.16)  # of half a side
@@ -18,7 +19,9 @@ _KINDS = 4
 
 
 def pseudo_defects(greys_N1SS: Tensor) -> Tensor:
-    """Spoil one ragged place in each image: brighter, darker, pasted from elsewhere or another image, or pushed aside.
+    """Spoil one place in each image: brighter, darker, pasted from elsewhere or another image, or pushed aside.
+
+    The place is ragged or smooth, round or up to eight times as long as wide, at any angle: crumb, bubble, bridge.
 
     After Li, Sohn, Yoon and Pfister, "CutPaste: self-supervised learning for anomaly detection and localization",
     CVPR 2021, and Zavrtanik, Kristan and Skocaj, "DRAEM", ICCV 2021.
@@ -42,13 +45,17 @@ def pseudo_defects(greys_N1SS: Tensor) -> Tensor:
 
 
 def _places(count: int, side: int) -> tuple[Tensor, Tensor]:
-    """A soft window per image around a random place, and a ragged mask in it; both in 0..1."""
-    coarse = int(torch.randint(*_GRAIN, (1,)))
-    noise = functional.interpolate(torch.rand(count, 1, coarse, coarse), (side, side), mode="bicubic").clamp(0, 1)
+    """A soft window per image around a random place, and a ragged or smooth mask in it; both in 0..1."""
     axis = torch.linspace(-1, 1, side)
     y, x = (axis[:, None] - _uniform(count, -_CENTRE, _CENTRE), axis - _uniform(count, -_CENTRE, _CENTRE))
-    window = torch.exp(-((y / _uniform(count, *_RADIUS)) ** 2) - (x / _uniform(count, *_RADIUS)) ** 2)
-    mask = ((0.6 * noise + 0.4) * window > 0.35).float()
+    angle, width = _uniform(count, 0, torch.pi), _uniform(count, *_RADIUS)
+    length = (width * _LONGEST ** _uniform(count, 0, 1)).clamp(max=1)
+    along, across = x * angle.cos() + y * angle.sin(), y * angle.cos() - x * angle.sin()
+    window = torch.exp(-((along / length) ** 2) - (across / width) ** 2)
+    coarse = int(torch.randint(*_GRAIN, (1,)))
+    noise = functional.interpolate(torch.rand(count, 1, coarse, coarse), (side, side), mode="bicubic").clamp(0, 1)
+    ragged = torch.rand(count, 1, 1, 1) < 0.5
+    mask = (torch.where(ragged, 0.6 * noise + 0.4, 0.7) * window > 0.35).float()
     for _ in range(2):
         mask = functional.avg_pool2d(mask, 3, 1, 1)
     return window, mask

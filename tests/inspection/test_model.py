@@ -34,8 +34,8 @@ from inspection.model import (
     read_card,
     save,
 )
-from inspection.network import DESCRIPTION, Architecture, SupervisedAutoencoder
-from inspection.novelty import Novelty
+from inspection.network import Architecture, SupervisedAutoencoder
+from inspection.novelty import DESCRIPTION, Novelty
 from inspection.verdict import Label
 
 CPU = torch.device("cpu")

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from inspection.network import DESCRIPTION, Architecture, SupervisedAutoencoder, nio_log_odds
-from inspection.novelty import describe
+from inspection.network import Architecture, SupervisedAutoencoder, nio_log_odds
+from inspection.novelty import DESCRIPTION, describe
 
 ARCHITECTURES: tuple[Architecture, ...] = ("residual", "plain")
 

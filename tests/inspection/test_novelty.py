@@ -23,17 +23,25 @@ def fitted(farthest: float, oddest: float) -> Novelty:
 
 
 def test_description_is_mean_and_deviation_of_every_channel() -> None:
-    """Two numbers per channel of each stage, means first; they do not depend on where in the image something lies."""
-    found = describe(STAGES)
-    assert found.shape == (3, 2 * (4 + 6))
+    """Two numbers per channel of each stage, means first, wherever in the image something lies."""
+    found = describe(STAGES)[:, :20]
     for stage, first in ((STAGES[0], 0), (STAGES[1], 4)):
         means = found[:, first : first + stage.shape[1]]
         deviations = found[:, 10 + first : 10 + first + stage.shape[1]]
         order = stage.mean(dim=(2, 3)).argsort(dim=1)
         assert torch.equal(means.argsort(dim=1), order)
         assert torch.equal(deviations.argsort(dim=1), stage.std(dim=(2, 3)).argsort(dim=1))
-    moved = describe([stage.roll((2, 1), (2, 3)).flip(3) for stage in STAGES])
+    moved = describe([stage.roll((2, 1), (2, 3)).flip(3) for stage in STAGES])[:, :20]
     assert torch.allclose(found, moved, atol=1e-5)
+
+
+def test_description_says_where_shapes_lie() -> None:
+    """What moves from the middle to the rim of the last stage but one changes the description; of the others, not."""
+    middle, rim = torch.zeros(1, 4, 9, 9), torch.zeros(1, 4, 9, 9)
+    middle[:, 0, 4, 4] = rim[:, 0, 0, 4] = 9.0
+    last = torch.zeros(1, 6, 9, 9)
+    assert (describe([middle, last]) - describe([rim, last])).abs().max() > 1
+    assert torch.allclose(describe([middle, last, last]), describe([rim, last, last]))
 
 
 def test_an_image_does_not_depend_on_its_neighbours() -> None:
@@ -47,11 +55,11 @@ def test_silence_can_be_described() -> None:
 
     A channel that no good training image stirs must not make the first good one strange that stirs it a little.
     """
-    silent = describe([torch.zeros(1, 5, 4, 4)])
+    silent = describe([torch.zeros(1, 5, 4, 4)] * 2)
     assert silent.isfinite().all()
-    assert describe([torch.zeros(1, 5, 1, 1)]).isfinite().all()
-    assert (describe([torch.full((1, 5, 4, 4), 1e-3)]) - silent).abs().max() < 0.02
-    assert (describe([torch.ones(1, 5, 4, 4)]) - silent).abs().max() > 2
+    assert describe([torch.zeros(1, 5, 1, 1)] * 2).isfinite().all()
+    assert (describe([torch.full((1, 5, 4, 4), 1e-3)] * 2) - silent).abs().max() < 0.02
+    assert (describe([torch.ones(1, 5, 4, 4)] * 2) - silent).abs().max() > 2
 
 
 def test_half_precision_is_described_in_single() -> None:

@@ -17,8 +17,7 @@ from torch import Tensor
 
 from inspection.errors import DatasetError
 from inspection.model import Model
-from inspection.network import DESCRIPTION
-from inspection.novelty import Novelty
+from inspection.novelty import DESCRIPTION, Novelty
 from inspection.preprocess import resize
 from inspection.verdict import LABELS, Label, Verdict
 from settings.schema import TrainingSettings

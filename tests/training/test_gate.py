@@ -20,8 +20,8 @@ from inspection.image import decode
 from inspection.inspector import Inspector
 from inspection.model import GOLDEN, Model, PreprocessingCard, save
 from inspection.model import load as load_model
-from inspection.network import DESCRIPTION, SupervisedAutoencoder
-from inspection.novelty import Novelty
+from inspection.network import SupervisedAutoencoder
+from inspection.novelty import DESCRIPTION, Novelty
 from inspection.verdict import Label, rounded
 from settings import Settings, load
 from settings.schema import GateSettings

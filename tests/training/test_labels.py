@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from inspection.model import Model, ModelCard, PreprocessingCard
-from inspection.network import DESCRIPTION, SupervisedAutoencoder
-from inspection.novelty import Novelty
+from inspection.network import SupervisedAutoencoder
+from inspection.novelty import DESCRIPTION, Novelty
 from inspection.verdict import Label
 from settings.schema import TrainingSettings
 from training.certify import choose_threshold
