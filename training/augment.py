@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+_LYING = 0.5  # probability
 _ROTATION = math.radians(10)
 _SHIFT = 0.05  # of the side
 _ZOOM = 0.1
@@ -17,16 +18,19 @@ _NOISE = 0.01
 
 
 def augment(greys_N1SS: Tensor, vertical_flip: float) -> Tensor:
-    """Flip, turn, shift, zoom, and change brightness, contrast and noise, each image its own way.
+    """Flip, lay on its side, turn, shift, zoom, and change brightness, contrast and noise, each image its own way.
 
     Args:
         greys_N1SS: Grey levels in 0..1.
-        vertical_flip: Probability of a vertical flip; a horizontal one has 0.5.
+        vertical_flip: Probability of a vertical flip; a horizontal one has 0.5. Where it is 0 up is up, and none is
+            laid on its side.
 
     Returns:
         Grey levels in 0..1, same shape. Draws from torch's global generator.
     """
     count = len(greys_N1SS)
+    lying = torch.rand(count)[:, None, None, None] < (_LYING if vertical_flip else 0.0)
+    greys_N1SS = torch.where(lying, greys_N1SS.transpose(2, 3), greys_N1SS)
 
     def uniform(limit: float) -> Tensor:
         return (torch.rand(count) * 2 - 1) * limit
