@@ -229,7 +229,7 @@ class TrainingSettings(Section):
     vertical_flip: Probability = 0.6
     batch_size: Annotated[int, Field(ge=2)] = 128
     workers: Annotated[int, Field(ge=0, le=64)] = 0
-    epochs: Annotated[int, Field(ge=1)] = 60
+    epochs: Annotated[int, Field(ge=1)] = 120
     draws: Annotated[int, Field(ge=1)] = 35_000
     patience: Annotated[int, Field(ge=1)] = 40
     optimizer: Literal["adamw", "adam"] = "adamw"
