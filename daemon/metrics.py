@@ -16,7 +16,14 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+    generate_latest,
+)
 from prometheus_client.metrics_core import GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -28,6 +35,9 @@ from daemon.status import waiting
 from inspection.files import readable
 from inspection.model import Model
 from settings import Settings
+
+# The text format has no place for the time at which a counter began, and would make a series of each.
+disable_created_metrics()  # type: ignore[no-untyped-call]
 
 OUTCOMES = (("io", "clear"), ("nio", "defect"), ("nio", "unidentified"), ("quarantine", "error"))
 STAGES = ("decode", "judge", "draw", "file")
@@ -128,9 +138,12 @@ class _Now(Collector):
         if self.state is None:
             return
         yield _gauge("up", "Whether the daemon was running when this was written.", self.state.running)
-        for place, count in (("inbox", self.state.waiting), ("work", self.state.in_hand)):
-            if count is not None:
-                yield _gauge(f"{place}_images", f"Images in {place}, whoever may still write them.", count)
+        if self.state.waiting is not None:
+            yield _gauge("inbox_images", "Images in the inbox, whole or still being written.", self.state.waiting)
+        if self.state.in_hand is not None:
+            yield _gauge(
+                "work_images", "Images in hand: taken out of the inbox, and not filed yet.", self.state.in_hand
+            )
         yield from _model(self.state)
         yield from _drift(self.state.drift)
 
