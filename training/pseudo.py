@@ -15,11 +15,14 @@ _LONGEST = 8.0  # times the radius across
 _GRAIN = (4, 13)  # cells a side of the noise that gives a place its ragged outline
 _BRIGHTNESS = (0.05, 0.35)
 _PUSH = (0.04, 0.16)  # of half a side
-_KINDS = 4
+_APART = (0.06, 0.35)  # of half a side, what is there twice
+_SECOND = (0.15, 0.8)  # how opaque the second one is
+_PUSHED, _DOUBLED = 3, 4  # after the three that paste a content
+_KINDS = 5
 
 
 def pseudo_defects(greys_N1SS: Tensor) -> Tensor:
-    """Spoil one place in each image: brighter, darker, pasted from elsewhere or another image, or pushed aside.
+    """Spoil one place in each image: brighter, darker, pasted from elsewhere or another image, pushed aside, doubled.
 
     The place is ragged or smooth, round or up to eight times as long as wide, at any angle: crumb, bubble, bridge.
 
@@ -38,10 +41,12 @@ def pseudo_defects(greys_N1SS: Tensor) -> Tensor:
     window, mask = _places(count, side)
     contents = torch.stack([_brighter(greys_N1SS), _from_elsewhere(greys_N1SS), _from_another(greys_N1SS)])
     kinds = torch.randint(0, _KINDS, (count,))
-    content = contents[kinds.clamp(max=len(contents) - 1), torch.arange(count)]
-    pushed = (kinds == _KINDS - 1)[:, None, None, None]
+    content = contents[kinds.clamp(max=_PUSHED - 1), torch.arange(count)]
     spoilt = greys_N1SS * (1 - mask) + content * mask
-    return torch.where(pushed, _pushed(greys_N1SS, window), spoilt).clamp(0, 1)
+    doubled = _are(kinds, _DOUBLED)
+    moved = _pushed(greys_N1SS, window, torch.where(doubled, _uniform(count, *_APART), _uniform(count, *_PUSH)))
+    spoilt = torch.where(_are(kinds, _PUSHED), moved, spoilt)
+    return torch.where(doubled, _twice(greys_N1SS, moved), spoilt).clamp(0, 1)
 
 
 def _places(count: int, side: int) -> tuple[Tensor, Tensor]:
@@ -76,14 +81,25 @@ def _from_another(greys: Tensor) -> Tensor:
     return greys[torch.randperm(len(greys))].flip(2)
 
 
-def _pushed(greys: Tensor, window: Tensor) -> Tensor:
-    """What lies in the window, and around it less and less, moved in one direction."""
+def _pushed(greys: Tensor, window: Tensor, length: Tensor) -> Tensor:
+    """What lies in the window, and around it less and less, moved in one direction by a length of half a side."""
     count = len(greys)
     wide = window**0.25  # twice the radius
-    angle, length = _uniform(count, 0, 2 * torch.pi), _uniform(count, *_PUSH)
+    angle = _uniform(count, 0, 2 * torch.pi)
     push = torch.cat([angle.cos(), angle.sin()], 1) * length * wide
     still = functional.affine_grid(torch.eye(2, 3).expand(count, 2, 3), list(greys.shape), align_corners=False)
     return functional.grid_sample(greys, still + push.permute(0, 2, 3, 1), padding_mode="border", align_corners=False)
+
+
+def _twice(greys: Tensor, moved: Tensor) -> Tensor:
+    """What was moved beside where it was: both outlines, of what is darker or of what is brighter."""
+    darker = torch.rand(len(greys), 1, 1, 1) < 0.5
+    both = torch.where(darker, torch.minimum(greys, moved), torch.maximum(greys, moved))
+    return torch.lerp(greys, both, _uniform(len(greys), *_SECOND))
+
+
+def _are(kinds: Tensor, kind: int) -> Tensor:
+    return (kinds == kind)[:, None, None, None]
 
 
 def _uniform(count: int, low: float, high: float) -> Tensor:
