@@ -236,6 +236,7 @@ class TrainingSettings(Section):
     folds: Folds = "auto"
     required_recall: Annotated[float, Field(gt=0, le=1)] = 0.99
     false_call_budget: Annotated[float, Field(ge=0, lt=1)] = 0.005
+    false_call_limit: Annotated[float, Field(gt=0, le=1)] = 0.03
     unidentified_budget: Annotated[float, Field(gt=0, lt=1)] = 0.005
     part_pattern: Regex | None = None
     augment_io: bool = True
