@@ -181,8 +181,10 @@ def _optimizer(
     network: nn.Module, settings: TrainingSettings, steps: int
 ) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler | None]:
     if settings.optimizer == "adam":
-        return torch.optim.Adam(network.parameters(), settings.learning_rate), None
-    optimizer = torch.optim.AdamW(network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay)
+        return torch.optim.Adam(network.parameters(), settings.learning_rate, fused=True), None
+    optimizer = torch.optim.AdamW(
+        network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay, fused=True
+    )
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, settings.learning_rate, total_steps=max(steps, _MIN_SCHEDULE), pct_start=0.2
     )
