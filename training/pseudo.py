@@ -49,7 +49,7 @@ def pseudo_defects(greys_N1SS: Tensor) -> Tensor:
 
 
 def _places(count: int, side: int) -> tuple[Tensor, Tensor]:
-    """Per image a place: how far each pixel is from it, in its radii, squared; and its ragged or smooth mask in 0..1."""
+    """Per image a place: how far each pixel is from it, in its radii, squared; and a ragged or smooth mask in 0..1."""
     axis = torch.linspace(-1, 1, side)
     y, x = (axis[:, None] - _uniform(count, -_CENTRE, _CENTRE), axis - _uniform(count, -_CENTRE, _CENTRE))
     angle, width = _uniform(count, 0, torch.pi), _uniform(count, *_RADIUS)
