@@ -73,10 +73,8 @@ def main(argv: list[str] | None = None) -> int:
         print(f"solderwatch-train: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print(
-            "solderwatch-train: stopped by hand; models/current is as it was; the next one goes on from here",
-            file=sys.stderr,
-        )
+        told = "stopped by hand; models/current is as it was; the next run goes on after the last epoch"
+        print(f"solderwatch-train: {told}", file=sys.stderr)
         return 1
     return 0
 

@@ -12,10 +12,11 @@ from inspection.model import Model, ModelCard, PreprocessingCard, library_versio
 from inspection.network import SupervisedAutoencoder
 from inspection.novelty import DESCRIPTION, Novelty
 from settings.schema import TrainingSettings
+from training.balance import BalancedImages
 from training.certify import choose_threshold, temperature
 from training.checkpoint import Checkpoint
 from training.dataset import LabelledImage, Part, classes_of, grey_statistics, stack
-from training.fit import BalancedImages, History, fit
+from training.fit import History, fit
 from training.folds import Scored, deal, fit_novelty, how_many, limit_novelty, score, together, unidentified
 
 _SMALLEST_STD = 1e-4  # of grey levels in 0..1; less than an 8-bit image can show

@@ -26,7 +26,8 @@ from training import processes
 from training.dataset import LabelledImage, Part
 
 NAME = ".resume"
-_COST = 0.02  # of the time of a training, at most, to be spent on keeping how far it has come
+_COST = 0.02
+_DIGEST = 32  # bytes of a hash before all others
 
 State = dict[str, Any]
 
@@ -47,10 +48,11 @@ class Checkpoint:
     Args:
         path: Where it is kept; read at once, if it is there.
         fingerprint: Of the training; what was kept of another one is left aside.
+        cost: How much of the time may be spent on keeping the state of fits, at most.
     """
 
-    def __init__(self, path: Path, fingerprint: str) -> None:
-        self._path, self._fingerprint = path, fingerprint
+    def __init__(self, path: Path, fingerprint: str, cost: float = _COST) -> None:
+        self._path, self._fingerprint, self._cost = path, fingerprint, cost
         self._wait_until = 0.0
         self.found, self._folds, self._fit = self._load()
 
@@ -89,9 +91,12 @@ class Checkpoint:
         data = processes.from_first(data)
         if not data:
             return "", [], None
+        digest, content = data[:_DIGEST], data[_DIGEST:]
         try:
-            kept = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-        except (RuntimeError, EOFError, pickle.UnpicklingError):
+            if hashlib.sha256(content).digest() != digest:
+                raise pickle.UnpicklingError
+            kept = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        except pickle.UnpicklingError:
             return f"{self._path} is damaged: begins anew", [], None
         if kept["fingerprint"] != self._fingerprint:
             return "an interrupted training was of other images, settings or libraries: begins anew", [], None
@@ -109,11 +114,11 @@ class Checkpoint:
         new = self._path.with_name(f"{self._path.name}.new")
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            new.write_bytes(content.getbuffer())
+            new.write_bytes(hashlib.sha256(content.getbuffer()).digest() + content.getbuffer())
             sync(new)
             new.replace(self._path)
             sync(self._path.parent)
         except OSError as error:  # the training itself can go on
             print(f"  {self._path}: cannot keep how far it has come: {error.strerror}")
         ended = time.monotonic()
-        self._wait_until = ended + (ended - began) / _COST
+        self._wait_until = ended + (ended - began) / self._cost

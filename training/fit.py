@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from inspection.errors import SolderwatchError
@@ -20,11 +20,11 @@ from inspection.network import SupervisedAutoencoder
 from inspection.preprocess import Preprocessing
 from settings.schema import TrainingSettings
 from training import processes
-from training.augment import augment
+from training.balance import BalancedImages
 from training.checkpoint import Checkpoint, State
 from training.pseudo import pseudo_defects
 
-_IO, _NIO = 0, 1
+_IO = 0
 _MIN_STEPS = 8
 _MIN_SCHEDULE = 10  # steps; with fewer the one-cycle schedule has no rise
 _EVALUATION_BATCH = 64
@@ -57,43 +57,6 @@ class History:
             f"loss {train.loss:.4f} acc {train.accuracy:.3f} "
             f"val loss {validation.loss:.4f} acc {validation.accuracy:.3f}"
         )
-
-
-class BalancedImages(Dataset[tuple[Tensor, Tensor]]):
-    """The training images with nio repeated until both classes weigh alike, augmented as they are drawn.
-
-    Args:
-        greys: Grey levels in 0..1, `[1, S, S]` each; none is copied before it is drawn.
-        classes_N: 0 io, 1 nio.
-        settings: Which classes are augmented, and how.
-    """
-
-    def __init__(self, greys: Sequence[Tensor] | Tensor, classes_N: Tensor, settings: TrainingSettings) -> None:
-        self._greys, self._classes, self._settings = greys, classes_N, settings
-        io, nio = (torch.nonzero(classes_N == label).flatten() for label in (0, 1))
-        copies = nio.repeat(-(-max(len(io), len(nio)) // len(nio)))[: max(len(io), len(nio))]
-        self.order = torch.cat([io, copies])
-
-    def __len__(self) -> int:
-        return len(self.order)
-
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        greys, classes = self.__getitems__([index])
-        return greys[0], classes[0]
-
-    def __getitems__(self, indices: list[int]) -> tuple[Tensor, Tensor]:
-        """A whole batch at once: `[N, 1, S, S]` and `[N]`; far faster than image by image."""
-        chosen = self.order[indices]
-        greys, classes = torch.stack([self._greys[index] for index in chosen.tolist()]), self._classes[chosen]
-        changed = torch.ones_like(classes, dtype=torch.bool) if self._settings.augment_io else classes == _NIO
-        if changed.any():
-            greys[changed] = augment(greys[changed], self._settings.vertical_flip)
-        return greys, classes
-
-    def class_weights(self) -> Tensor:
-        """What makes both classes count alike in the loss `[2]`, whatever balance the repetition reached."""
-        counts = torch.bincount(self._classes[self.order], minlength=2).float()
-        return counts.sum() / (2 * counts)
 
 
 def fit(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext, redirect_stdout
+from contextlib import contextmanager, nullcontext, redirect_stdout, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import TypeVar
@@ -43,16 +43,18 @@ def joined() -> Iterator[None]:
     with _peers_may_end():
         store, own, total = next(rendezvous("env://"))
         dist.init_process_group(backend, store=store, rank=own, world_size=total, timeout=_PATIENCE)
-    try:
-        with Path(os.devnull).open("w", encoding="utf-8") as nowhere:
-            with redirect_stdout(nowhere) if own else nullcontext():
-                yield
-    except SolderwatchError as error:
-        if store.add("told", 1) > 1:
-            raise SystemExit(error.exit_code) from None
-        raise
-    finally:
-        dist.destroy_process_group()
+    with Path(os.devnull).open("w", encoding="utf-8") as nowhere, redirect_stdout(nowhere) if own else nullcontext():
+        try:
+            yield
+        except (SolderwatchError, KeyboardInterrupt) as error:
+            told = 1
+            with suppress(RuntimeError):  # else the process that counts is gone, so it is this one that tells
+                told = store.add("told", 1)
+            if told > 1:
+                raise SystemExit(getattr(error, "exit_code", 1)) from None
+            raise
+        finally:
+            dist.destroy_process_group()
 
 
 def rank() -> int:
