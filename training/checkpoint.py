@@ -91,12 +91,8 @@ class Checkpoint:
         data = processes.from_first(data)
         if not data:
             return "", [], None
-        digest, content = data[:_DIGEST], data[_DIGEST:]
-        try:
-            if hashlib.sha256(content).digest() != digest:
-                raise pickle.UnpicklingError
-            kept = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-        except pickle.UnpicklingError:
+        kept = _unpacked(data)
+        if kept is None:
             return f"{self._path} is damaged: begins anew", [], None
         if kept["fingerprint"] != self._fingerprint:
             return "an interrupted training was of other images, settings or libraries: begins anew", [], None
@@ -122,3 +118,15 @@ class Checkpoint:
             print(f"  {self._path}: cannot keep how far it has come: {error.strerror}")
         ended = time.monotonic()
         self._wait_until = ended + (ended - began) / self._cost
+
+
+def _unpacked(data: bytes) -> State | None:
+    """What was written; None where it is damaged, or holds more than numbers, texts and tensors."""
+    digest, content = data[:_DIGEST], data[_DIGEST:]
+    if hashlib.sha256(content).digest() != digest:
+        return None
+    try:
+        kept: State = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        return None
+    return kept

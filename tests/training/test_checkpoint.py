@@ -24,7 +24,7 @@ from inspection.preprocess import Preprocessing
 from settings import load
 from settings.schema import TrainingSettings
 from training.balance import BalancedImages
-from training.checkpoint import NAME, Checkpoint, State, fingerprint
+from training.checkpoint import NAME, Checkpoint, State, _unpacked, fingerprint
 from training.dataset import read, split
 from training.fit import History, fit
 from training.refresh import refresh
@@ -38,12 +38,6 @@ CONFIG = """\
 device: cpu
 training: {image_size: 32, epochs: 8, folds: 2, unseen: {io: 2, nio: 2}}
 """
-
-
-def fingerprint_in(path: Path) -> str:
-    """The fingerprint in a checkpoint."""
-    kept = torch.load(io.BytesIO(path.read_bytes()[32:]), weights_only=True)
-    return str(kept["fingerprint"])
 
 
 class StoppedError(Exception):
@@ -121,11 +115,11 @@ def test_killed_and_run_again(tmp_path: Path, write_labelled: Callable[..., None
     with subprocess.Popen(
         command, cwd=killed, env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     ) as process:
-        deadline = time.monotonic() + 60
-        while not (path.exists() and Checkpoint(path, fingerprint_in(path)).folds):
+        deadline = time.monotonic() + 200
+        while not (path.exists() and (kept := _unpacked(path.read_bytes())) and kept["folds"]):
             assert time.monotonic() < deadline
             assert process.poll() is None
-            time.sleep(0.01)
+            time.sleep(0.2)
         process.send_signal(signal.SIGKILL)
     assert not list(killed.glob("models/*/"))
     said = io.StringIO()
