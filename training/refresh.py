@@ -84,8 +84,8 @@ def refresh(settings: Settings, *, force: bool = False) -> Path:
         print(f"  {part:<11}" + "".join(f"{_count(images, label):>7} {label}" for label in LABELS))
 
     training = fingerprint(parts, settings.training)
-    if processes.from_first(training.encode()) != training.encode():
-        raise DatasetError("not the images, settings or libraries of the first process: give all machines the same")
+    if not processes.alike(training.encode()):
+        raise DatasetError("the processes' images, settings or libraries differ: give all machines the same")
     checkpoint = Checkpoint(settings.paths.models / NAME, training)
     if checkpoint.found:
         say(checkpoint.found)

@@ -116,6 +116,7 @@ def test_alone_nothing_is_exchanged() -> None:
         assert processes.share([1, 2, 3]) == [1, 2, 3]
         assert processes.summed(values).tolist() == [1, 2]
         assert processes.from_first(b"mine") == b"mine"
+        assert processes.alike(b"mine")
         assert processes.device_of("auto") == "auto"
 
 
@@ -162,7 +163,7 @@ def test_torchrun(line: Path) -> None:
 
 
 def test_one_that_fails_ends_all(line: Path, tmp_path: Path, write_labelled: Callable[..., None], start: Start) -> None:
-    """Where a process has other images than the first one all end, with one line that says why."""
+    """Where a process has other images than another all end, with one line that says why."""
     other = tmp_path / "other"
     other.mkdir()
     (other / "config.yaml").write_text(CONFIG, encoding="utf-8")
@@ -171,7 +172,7 @@ def test_one_that_fails_ends_all(line: Path, tmp_path: Path, write_labelled: Cal
     told = [process.communicate(timeout=200)[1] for process in started]
     assert [process.returncode for process in started] == [1, 1]
     (why,) = complaints(told[0]) + complaints(told[1])
-    assert "not the images, settings or libraries of the first process" in why
+    assert "the processes' images, settings or libraries differ" in why
     assert not list(line.glob("models/*/"))
 
 
