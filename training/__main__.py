@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from contextlib import nullcontext
 from importlib.metadata import version
 from pathlib import Path
 
@@ -59,10 +60,11 @@ def main(argv: list[str] | None = None) -> int:
             print(history(settings.paths.models))
         else:
             _need_training_packages()
+            from training import processes  # noqa: PLC0415
             from training.promote import only_refresh  # noqa: PLC0415
             from training.refresh import refresh  # noqa: PLC0415
 
-            with only_refresh(settings.paths.models):
+            with processes.joined(), only_refresh(settings.paths.models) if processes.rank() == 0 else nullcontext():
                 refresh(settings, force=arguments.force)
     except SolderwatchError as error:
         print(f"solderwatch-train: {error}", file=sys.stderr)
@@ -71,7 +73,8 @@ def main(argv: list[str] | None = None) -> int:
         print(f"solderwatch-train: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("solderwatch-train: stopped by hand; models/current is as it was", file=sys.stderr)
+        told = "stopped by hand; models/current is as it was; the next run goes on after the last epoch"
+        print(f"solderwatch-train: {told}", file=sys.stderr)
         return 1
     return 0
 

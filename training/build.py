@@ -14,9 +14,11 @@ from inspection.network import SupervisedAutoencoder
 from inspection.novelty import DESCRIPTION, Novelty
 from inspection.verdict import rounded
 from settings.schema import TrainingSettings
+from training.balance import BalancedImages
 from training.certify import choose_threshold, temperature
-from training.dataset import LabelledImage, Part, stack
-from training.fit import BalancedImages, History, fit
+from training.checkpoint import Checkpoint
+from training.dataset import LabelledImage, Part, classes_of, grey_statistics, stack
+from training.fit import History, fit
 from training.folds import Scored, deal, fit_novelty, how_many, limit_novelty, score, together, unidentified
 
 _SMALLEST_STD = 1e-4  # of grey levels in 0..1; less than an 8-bit image can show
@@ -35,27 +37,37 @@ def be_repeatable(seed: int) -> None:
 
 
 def build(
-    parts: dict[Part, list[LabelledImage]], options: TrainingSettings, device: torch.device
+    parts: dict[Part, list[LabelledImage]],
+    options: TrainingSettings,
+    device: torch.device,
+    checkpoint: Checkpoint | None = None,
 ) -> tuple[Model, History, Scored]:
     """Train a network, score images that were not fitted to, and choose the model's limits on their scores.
 
     With folds every image that is not for the test is scored by a network that has not seen its part, and the network
-    kept is fitted to all of them; without, the validation images are scored by the network kept.
+    kept is fitted to all of them; without, the validation images are scored by the network kept. With a checkpoint an
+    interrupted training goes on from there.
     """
     fitted, kept_out = parts["train"] + parts["validation"], parts["validation"]
     folds = how_many(options, fitted)
+    finished = list(checkpoint.folds) if checkpoint else []
     scored = []
     for number, (seen, left_out) in enumerate(deal(fitted, folds, options.seed) if folds else (), 1):
+        if number <= len(finished):
+            scored.append(Scored(list(left_out), *finished[number - 1]))
+            continue
         say(f"fit fold {number} of {folds}, to score what it leaves out")
-        model, history = _trained(seen, None, fitted, options, device)
+        model, history = _trained(seen, None, fitted, options, device, checkpoint)
         if history.interrupted:  # limits from less than a whole training would fit no model
             raise KeyboardInterrupt
         scored.append(score(model, left_out))
+        if checkpoint:
+            checkpoint.finish_fold([scored[-1].log_odds, scored[-1].distances, scored[-1].oddness])
     say("fit (Ctrl-C stops and keeps what is there)")
     if folds:
-        model, history = _trained(fitted, None, fitted, options, device)
+        model, history = _trained(fitted, None, fitted, options, device, checkpoint)
     else:
-        model, history = _trained(parts["train"], kept_out, fitted, options, device)
+        model, history = _trained(parts["train"], kept_out, fitted, options, device, checkpoint)
         scored = [score(model, kept_out)]
     stopped = "stopped by hand after " if history.interrupted else ""
     print(f"  {stopped}{len(history.train_loss)} epochs; kept the weights of epoch {history.best + 1}")
@@ -72,18 +84,18 @@ def _trained(
     normalised_by: list[LabelledImage],
     options: TrainingSettings,
     device: torch.device,
+    checkpoint: Checkpoint | None,
 ) -> tuple[Model, History]:
     """A model whose network and novelty are fitted to `images`."""
     torch.manual_seed(options.seed)
-    greys, _ = stack(normalised_by)
-    std = greys.std(correction=0).item()
+    mean, std = grey_statistics(normalised_by)
     if std < _SMALLEST_STD:
         raise DatasetError("all images are of one and the same grey: nothing to learn from")
     card = ModelCard(
         created=now(),
         architecture=options.architecture,
         dropout=options.dropout,
-        preprocessing=PreprocessingCard(image_size=options.image_size, mean=greys.mean().item(), std=std),
+        preprocessing=PreprocessingCard(image_size=options.image_size, mean=mean, std=std),
         threshold=1.0,
         training_data={},
         metrics={},
@@ -91,8 +103,9 @@ def _trained(
     )
     network = SupervisedAutoencoder(options.architecture, options.dropout)
     model = Model(card, network, Novelty(DESCRIPTION).to(device), device)
-    train = BalancedImages(*stack(images), options)
-    history = fit(network, train, stack(validation) if validation else None, model.preprocessing, options, device)
+    train = BalancedImages([image.grey for image in images], classes_of(images), options)
+    watched = stack(validation) if validation else None
+    history = fit(network, train, watched, model.preprocessing, options, device, checkpoint=checkpoint)
     fit_novelty(model, images)
     return model, history
 

@@ -7,6 +7,7 @@ straddle it, and what was test stays test when the data set grows.
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -26,7 +27,9 @@ from inspection.image import decode
 from inspection.preprocess import resize
 from inspection.verdict import LABELS, Label
 from settings.schema import Settings, TrainingSettings
+from training import processes
 from training.leaks import Leaks, Trace, find_leaks, trace
+from training.memory import room_for
 
 Part = Literal["unseen", "test", "validation", "train"]
 PARTS: tuple[Part, ...] = ("unseen", "test", "validation", "train")
@@ -90,9 +93,10 @@ def read(settings: Settings) -> Dataset:
             both labels.
     """
     files = [(path, label) for label in LABELS for path in _image_files(settings, label)]
+    greys = room_for(len(files), settings.training.image_size)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        loaded = pool.map(lambda item: _load(item[0], item[1], settings), files)
-        results = list(tqdm(loaded, "read", len(files), unit="image", disable=None))
+        loaded = pool.map(lambda item, grey: _load(item[0], item[1], grey, settings), files, greys)
+        results = list(tqdm(loaded, "read", len(files), unit="image", disable=None if not processes.rank() else True))
     unreadable = [(path, found) for (path, _), found in zip(files, results, strict=True) if isinstance(found, str)]
     allowed = settings.training.max_unreadable
     if len(unreadable) > allowed:
@@ -136,8 +140,8 @@ def _folders(settings: Settings) -> list[str]:
     return [str(settings.paths.dataset / label) for label in LABELS]
 
 
-def _load(path: Path, label: Label, settings: Settings) -> tuple[LabelledImage, Trace] | str:
-    """The image and its trace, or why it cannot be read."""
+def _load(path: Path, label: Label, grey: Tensor, settings: Settings) -> tuple[LabelledImage, Trace] | str:
+    """The image, with its grey levels in `grey`, and its trace; or why it cannot be read."""
     try:
         data = path.read_bytes()
         decoded = decode(data, max_pixels=settings.inbox.max_pixels)
@@ -146,7 +150,7 @@ def _load(path: Path, label: Label, settings: Settings) -> tuple[LabelledImage, 
     except OSError as error:
         return error.strerror or str(error)
     found = trace(path.name, decoded)
-    grey = resize(decoded.pixels, settings.training.image_size)
+    grey.copy_(resize(decoded.pixels, settings.training.image_size))
     group = group_of(path.name, settings.training.group_pattern) or found.content
     return LabelledImage(path, label, group, hashlib.sha256(data).hexdigest(), grey), found
 
@@ -227,5 +231,17 @@ def _fraction(seed: int, purpose: str, group: str) -> float:
 
 def stack(images: Sequence[LabelledImage]) -> tuple[Tensor, Tensor]:
     """Images -> grey levels `[N, 1, S, S]` in 0..1 and classes `[N]` (0 io, 1 nio)."""
-    greys = torch.stack([image.grey for image in images])
-    return greys, torch.tensor([LABELS.index(image.label) for image in images])
+    greys_N1SS = room_for(len(images), images[0].grey.shape[-1])
+    return torch.stack([image.grey for image in images], out=greys_N1SS), classes_of(images)
+
+
+def classes_of(images: Sequence[LabelledImage]) -> Tensor:
+    """Images -> classes `[N]`: 0 io, 1 nio."""
+    return torch.tensor([LABELS.index(image.label) for image in images])
+
+
+def grey_statistics(images: Sequence[LabelledImage]) -> tuple[float, float]:
+    """Mean and standard deviation of all grey levels."""
+    moments = torch.tensor([[image.grey.double().mean(), image.grey.double().square().mean()] for image in images])
+    mean, square = moments.double().mean(0).tolist()
+    return mean, math.sqrt(max(0.0, square - mean**2))

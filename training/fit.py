@@ -8,20 +8,23 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from inspection.errors import SolderwatchError
 from inspection.network import SupervisedAutoencoder
 from inspection.preprocess import Preprocessing
 from settings.schema import TrainingSettings
-from training.augment import augment
+from training import processes
+from training.balance import BalancedImages
+from training.checkpoint import Checkpoint, State
 from training.pseudo import pseudo_defects
 
-_IO, _NIO = 0, 1
+_IO = 0
 _MIN_STEPS = 8
 _MIN_SCHEDULE = 10  # steps; with fewer the one-cycle schedule has no rise
 _EVALUATION_BATCH = 64
@@ -57,43 +60,6 @@ class History:
         )
 
 
-class BalancedImages(Dataset[tuple[Tensor, Tensor]]):
-    """The training images with nio repeated until both classes weigh alike, augmented as they are drawn.
-
-    Args:
-        greys_N1SS: Grey levels in 0..1.
-        classes_N: 0 io, 1 nio.
-        settings: Which classes are augmented, and how.
-    """
-
-    def __init__(self, greys_N1SS: Tensor, classes_N: Tensor, settings: TrainingSettings) -> None:
-        self._greys, self._classes, self._settings = greys_N1SS, classes_N, settings
-        io, nio = (torch.nonzero(classes_N == label).flatten() for label in (0, 1))
-        copies = nio.repeat(-(-max(len(io), len(nio)) // len(nio)))[: max(len(io), len(nio))]
-        self.order = torch.cat([io, copies])
-
-    def __len__(self) -> int:
-        return len(self.order)
-
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        greys, classes = self.__getitems__([index])
-        return greys[0], classes[0]
-
-    def __getitems__(self, indices: list[int]) -> tuple[Tensor, Tensor]:
-        """A whole batch at once: `[N, 1, S, S]` and `[N]`; far faster than image by image."""
-        chosen = self.order[indices]
-        greys, classes = self._greys[chosen], self._classes[chosen]
-        changed = torch.ones_like(classes, dtype=torch.bool) if self._settings.augment_io else classes == _NIO
-        if changed.any():
-            greys[changed] = augment(greys[changed], self._settings.vertical_flip)
-        return greys, classes
-
-    def class_weights(self) -> Tensor:
-        """What makes both classes count alike in the loss `[2]`, whatever balance the repetition reached."""
-        counts = torch.bincount(self._classes[self.order], minlength=2).float()
-        return counts.sum() / (2 * counts)
-
-
 def fit(
     network: SupervisedAutoencoder,
     train: BalancedImages,
@@ -102,6 +68,7 @@ def fit(
     settings: TrainingSettings,
     device: torch.device,
     title: str = "train",
+    checkpoint: Checkpoint | None = None,
 ) -> History:
     """Train in place; the network ends in evaluation mode.
 
@@ -117,60 +84,160 @@ def fit(
         settings: How to train.
         device: Where.
         title: Of the progress bar.
+        checkpoint: Where it is kept how far this has come, and where it goes on from.
 
     Raises:
-        SolderwatchError: The loss became infinite before the first epoch was over.
+        SolderwatchError: The loss became infinite before the first epoch was over; there are fewer than two images
+            per process; another process ended.
     """
     network.to(device).to(memory_format=torch.channels_last)
-    batch_size = max(2, min(settings.batch_size, len(train) // _MIN_STEPS))
-    loader = DataLoader(
-        train,
-        batch_size,
-        shuffle=True,
-        drop_last=len(train) % batch_size == 1,  # batch normalisation needs two
-        num_workers=settings.workers,
-        collate_fn=_as_is,
-        generator=torch.Generator().manual_seed(settings.seed),
-        persistent_workers=settings.workers > 0,
+    run = _Run(network, train, preprocessing, settings, device)
+    if state := checkpoint.fit() if checkpoint else None:
+        run.restore(state)
+    history, done = run.history, len(run.history.train_loss)
+    progress = tqdm(
+        total=run.epochs * run.steps,
+        initial=done * run.steps,
+        desc=title,
+        unit="step",
+        mininterval=1,
+        disable=processes.rank() > 0,
     )
-    epochs = min(settings.epochs, math.ceil(settings.draws / len(train)))
-    optimizer, schedule = _optimizer(network, settings, epochs * len(loader))
-    weights = train.class_weights().to(device)
-    history, best_loss, best = History(), math.inf, network.state_dict()
-    progress = tqdm(total=epochs * len(loader), desc=title, unit="step", mininterval=1)
     try:
-        for epoch in range(epochs):
-            tally = _Tally()
-            network.train()
-            for greys, classes in loader:
-                images, targets = greys.to(device), classes.to(device)
-                optimizer.zero_grad(set_to_none=True)
-                loss = tally.add(network, images, targets, preprocessing, weights, settings)
-                torch.autograd.backward(loss)
-                optimizer.step()
-                if schedule:
-                    schedule.step()
-                progress.update()
-            checked = _validate(network, validation, preprocessing, weights, settings, device) if validation else None
+        for epoch in range(done, run.epochs):
+            tally = run.train(epoch, progress)
+            checked = run.validate(validation) if validation else None
             if not math.isfinite(tally.loss) or (checked and not math.isfinite(checked.loss)):
                 break
-            progress.set_postfix_str(f"epoch {epoch + 1}/{epochs} {history.add(tally, checked)}")
-            if checked is None or checked.loss < best_loss:
-                best_loss = checked.loss if checked else best_loss
-                history.best, best = epoch, copy.deepcopy(network.state_dict())
+            progress.set_postfix_str(f"epoch {epoch + 1}/{run.epochs} {history.add(tally, checked)}")
+            run.note(epoch, checked)
             if epoch - history.best >= settings.patience:
                 break
+            if checkpoint:
+                checkpoint.keep(run.state)
     except KeyboardInterrupt:
-        if history.best < 0:
+        if history.best < 0 or processes.count() > 1:  # the others may be in another step
             raise
         history.interrupted = True
     finally:
         progress.close()
     if history.best < 0:
         raise SolderwatchError("training diverged in its first epoch: lower training.learning_rate")
-    network.load_state_dict(best)
+    network.load_state_dict(run.best)
     network.eval()
     return history
+
+
+class _Run:
+    """One fit: what it changes as it goes, and the best weights so far."""
+
+    def __init__(
+        self,
+        network: SupervisedAutoencoder,
+        train: BalancedImages,
+        preprocessing: Preprocessing,
+        settings: TrainingSettings,
+        device: torch.device,
+    ) -> None:
+        self._network, self._train, self._preprocessing = network, train, preprocessing
+        self._settings, self._device = settings, device
+        self._weights = train.class_weights().to(device)
+        self.epochs = min(settings.epochs, math.ceil(settings.draws / len(train)))
+        self.steps = len(self._batches(0))
+        if not self.steps:
+            raise SolderwatchError(f"{len(train)} images are too few for {processes.count()} processes: start fewer")
+        self._optimizer, self._schedule = _optimizer(network, settings, self.epochs * self.steps)
+        self.history, self.best, self._best_loss = History(), network.state_dict(), math.inf
+
+    def train(self, epoch: int, progress: tqdm[Any]) -> _Tally:
+        """One epoch over the balanced images, of which each process takes its share of every batch."""
+        tally, batches = _Tally(), self._batches(epoch)
+        self._network.train()
+        for (greys, classes), batch in zip(self._loader(batches, epoch), batches, strict=True):
+            self._optimizer.zero_grad(set_to_none=True)
+            loss = self._add(tally, greys, classes)
+            # The mean over all images, also where the processes have not equally many of them.
+            torch.autograd.backward(loss * (len(classes) * processes.count() / len(batch)))
+            _average_gradients(self._network)
+            self._optimizer.step()
+            if self._schedule:
+                self._schedule.step()
+            progress.update()
+        # Weights are alike already; the statistics of batch normalisation are of each process's own images.
+        processes.average(value for value in self._network.state_dict().values() if value.is_floating_point())
+        return tally.over_processes()
+
+    @torch.inference_mode()
+    def validate(self, validation: tuple[Tensor, Tensor]) -> _Tally:
+        """The same numbers of images that are not fitted to."""
+        tally = _Tally()
+        self._network.eval()
+        for greys, classes in processes.share(_evaluation_batches(*validation)):
+            self._add(tally, greys, classes)
+        return tally.over_processes()
+
+    def _add(self, tally: _Tally, greys: Tensor, classes: Tensor) -> Tensor:
+        images, targets = greys.to(self._device), classes.to(self._device)
+        return tally.add(self._network, images, targets, self._preprocessing, self._weights, self._settings)
+
+    def note(self, epoch: int, checked: _Tally | None) -> None:
+        """The weights of an epoch are the best ones, if they are."""
+        if checked is None or checked.loss < self._best_loss:
+            self._best_loss = checked.loss if checked else self._best_loss
+            self.history.best, self.best = epoch, copy.deepcopy(self._network.state_dict())
+
+    def state(self) -> State:
+        """All that changes, to be kept."""
+        is_best = self.history.best == len(self.history.train_loss) - 1
+        return {
+            "history": self.history.as_dict(),
+            "best_loss": self._best_loss,
+            "best": None if is_best else self.best,
+            "network": self._network.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+            "schedule": self._schedule.state_dict() if self._schedule else None,
+        }
+
+    def restore(self, state: State) -> None:
+        """Go on from what was kept."""
+        self.history, self._best_loss = History(**state["history"]), state["best_loss"]
+        self._network.load_state_dict(state["network"])
+        self._optimizer.load_state_dict(state["optimizer"])
+        if self._schedule:
+            self._schedule.load_state_dict(state["schedule"])
+        self.best = state["best"] or copy.deepcopy(self._network.state_dict())
+
+    def _batches(self, epoch: int) -> list[list[int]]:
+        """What an epoch draws, in order; the same in all processes.
+
+        Batch normalisation needs two images in each process: a smaller last batch is left out.
+        """
+        fewest = 2 * processes.count()
+        size = max(fewest, min(self._settings.batch_size, len(self._train) // _MIN_STEPS))
+        generator = torch.Generator().manual_seed(_seed(self._settings.seed, epoch))
+        batches = torch.split(torch.randperm(len(self._train), generator=generator), size)
+        return [batch.tolist() for batch in batches if len(batch) >= fewest]
+
+    def _loader(self, batches: list[list[int]], epoch: int) -> DataLoader[tuple[Tensor, Tensor]]:
+        """This process's share of each batch. All else that is random in an epoch is drawn from a seed of its own."""
+        torch.manual_seed(_seed(self._settings.seed, epoch, 1 + processes.rank()))
+        shares = [list(processes.share(batch)) for batch in batches]
+        return DataLoader(self._train, batch_sampler=shares, num_workers=self._settings.workers, collate_fn=_as_is)
+
+
+def _seed(*numbers: int) -> int:
+    """One seed from several numbers: unlike others in every bit, however much these are alike."""
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0])
+
+
+def _average_gradients(network: nn.Module) -> None:
+    """The gradient of the whole batch; what a process's share did not use has none, such as where it had no io."""
+    if processes.count() == 1:
+        return
+    for parameter in network.parameters():
+        if parameter.grad is None:
+            parameter.grad = torch.zeros_like(parameter)
+    processes.average(parameter.grad for parameter in network.parameters() if parameter.grad is not None)
 
 
 def _as_is(batch: Any) -> Any:
@@ -241,6 +308,12 @@ class _Tally:
         self._right = self._right + (logits.detach().argmax(1) == classes_N).sum().cpu()
         return loss
 
+    def over_processes(self) -> _Tally:
+        """The same over the shares of all processes."""
+        sums = processes.summed(torch.stack([self._loss, self._right, torch.tensor(self._count)]).double())
+        self._loss, self._right, self._count = sums[0], sums[1], int(sums[2])
+        return self
+
     @property
     def loss(self) -> float:
         return float(self._loss) / self._count
@@ -250,21 +323,5 @@ class _Tally:
         return float(self._right) / self._count
 
 
-@torch.inference_mode()
-def _validate(
-    network: SupervisedAutoencoder,
-    validation: tuple[Tensor, Tensor],
-    preprocessing: Preprocessing,
-    weights: Tensor,
-    settings: TrainingSettings,
-    device: torch.device,
-) -> _Tally:
-    tally = _Tally()
-    network.eval()
-    for greys, classes in _batches(*validation):
-        tally.add(network, greys.to(device), classes.to(device), preprocessing, weights, settings)
-    return tally
-
-
-def _batches(greys: Tensor, classes: Tensor) -> Sequence[tuple[Tensor, Tensor]]:
+def _evaluation_batches(greys: Tensor, classes: Tensor) -> Sequence[tuple[Tensor, Tensor]]:
     return list(zip(torch.split(greys, _EVALUATION_BATCH), torch.split(classes, _EVALUATION_BATCH), strict=True))

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from inspection.device import choose_device
@@ -21,11 +22,15 @@ from inspection.inspector import Inspector
 from inspection.model import Certificate, Model, ModelCard, load, save
 from inspection.verdict import LABELS, Label, Verdict
 from settings.schema import CURRENT, Settings
+from training import processes
 from training.build import be_repeatable, build, say
 from training.certify import Tested, certify
+from training.checkpoint import NAME, Checkpoint, fingerprint
 from training.contest import hold_gate
 from training.dataset import Dataset, LabelledImage, Part, group_of, pixels_of, read, split, stack
 from training.evaluate import Evaluation, evaluate, table, verdicts
+from training.fit import History
+from training.folds import Scored
 from training.gate import GATE, as_text, write_record
 from training.labels import check_labels
 from training.operators import Operators, read_operators
@@ -53,9 +58,10 @@ def refresh(settings: Settings, *, force: bool = False) -> Path:
         DatasetError: The labelled folders cannot be trained from.
         DeviceError: The device that the configuration asks for is not there.
         NotPromotedError: The model in use stays; the new one's folder says why.
+        SystemExit: This is not the first of several processes; with the exit code of that one.
     """
     check_links(settings.paths.models)
-    device, why = choose_device(settings.device)
+    device, why = choose_device(processes.device_of(settings.device))
     say(f"device: {device} ({why})")
     be_repeatable(settings.training.seed)
 
@@ -77,8 +83,32 @@ def refresh(settings: Settings, *, force: bool = False) -> Path:
     for part, images in parts.items():
         print(f"  {part:<11}" + "".join(f"{_count(images, label):>7} {label}" for label in LABELS))
 
-    model, history, scored = build(parts, settings.training, device)
+    training = fingerprint(parts, settings.training)
+    if not processes.alike(training.encode()):
+        raise DatasetError("the processes' images, settings or libraries differ: give all machines the same")
+    checkpoint = Checkpoint(settings.paths.models / NAME, training)
+    if checkpoint.found:
+        say(checkpoint.found)
+    model, history, scored = build(parts, settings.training, device, checkpoint)
+    with processes.first_alone(), checkpoint.until_ended():
+        return _test_and_promote(
+            settings, dataset, operators, parts, model, history, scored, device=device, force=force
+        )
 
+
+def _test_and_promote(
+    settings: Settings,
+    dataset: Dataset,
+    operators: Operators,
+    parts: dict[Part, list[LabelledImage]],
+    model: Model,
+    history: History,
+    scored: Scored,
+    *,
+    device: torch.device,
+    force: bool,
+) -> Path:
+    """What follows when the weights and the limits are there."""
     say("test: images that neither weights nor limits were chosen on")
     tested = verdicts(model, stack(parts["test"])[0])
     test = evaluate([image.label for image in parts["test"]], tested)

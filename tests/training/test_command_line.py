@@ -122,6 +122,7 @@ def test_stopped_before_the_first_epoch(tmp_path: Path, write_labelled: Callable
         process.stdout.read()
         told = process.stderr.read()
     assert process.returncode == 1
-    assert told.splitlines()[-1] == "solderwatch-train: stopped by hand; models/current is as it was"
+    last = "stopped by hand; models/current is as it was; the next run goes on after the last epoch"
+    assert told.splitlines()[-1] == f"solderwatch-train: {last}"
     assert "Traceback" not in told
     assert not list(tmp_path.glob("models/*/"))

@@ -18,7 +18,8 @@ from inspection.errors import SolderwatchError
 from inspection.network import SupervisedAutoencoder
 from inspection.preprocess import Preprocessing
 from settings.schema import TrainingSettings
-from training.fit import BalancedImages, History, fit
+from training.balance import BalancedImages
+from training.fit import History, fit
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
