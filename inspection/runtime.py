@@ -63,15 +63,17 @@ class Compiled:
         """
         request = self._compiled.create_infer_request()
 
+        def one(image_1SS: Tensor) -> list[Tensor]:
+            request.get_input_tensor().data[0] = image_1SS.numpy()
+            request.infer()
+            outputs = [request.get_output_tensor(index).data for index in range(len(Findings._fields))]
+            return [torch.from_numpy(output.copy()) for output in outputs]
+
         def look(images_N1SS: Tensor) -> Findings:
             if not images_N1SS.sum().isfinite():
                 return model.look(images_N1SS)  # OpenVINO's vector code makes numbers of what is none
-            rows = [
-                request.infer([image[None].numpy()], share_inputs=True).to_tuple() for image in images_N1SS.contiguous()
-            ]
-            return Findings(
-                *(torch.cat([torch.from_numpy(one) for one in column]) for column in zip(*rows, strict=True))
-            )
+            columns = zip(*map(one, images_N1SS), strict=True)
+            return Findings(*(torch.cat(column) for column in columns))
 
         return look
 
