@@ -2,7 +2,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
-.PHONY: install demo test test-faults lint format bench lock clean
+.PHONY: install demo test test-faults lint format bench bench-images lock clean
 
 install: .venv/.installed  ## create .venv from the hashed lock file
 
@@ -32,7 +32,10 @@ format: install
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
 
-bench: install  ## the figures that README quotes; needs real images beside the checkout, and ten minutes
+bench: install  ## how near daemon and training come to what this machine can do; takes hours, and wants it for itself
+	$(BIN)/python -m benchmarks.speed
+
+bench-images: install  ## verdicts on real solder balls; needs their images beside the checkout, and ten minutes
 	$(BIN)/python -m benchmarks.real_images
 
 lock: install  ## resolve anew what pyproject.toml asks for, with hashes and without addresses
@@ -44,5 +47,5 @@ LOCK := --upgrade --quiet --generate-hashes --no-emit-index-url --no-emit-find-l
 	--no-annotate --python-version 3.11
 
 clean:  ## remove everything that the other targets made
-	rm -rf .venv demo-run demo-run.* .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info
+	rm -rf .venv demo-run demo-run.* bench-run.* .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

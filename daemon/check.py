@@ -61,6 +61,18 @@ def _folders(settings: Settings) -> Iterator[Finding]:
             yield Finding("problem", f"logs.file: {log}: {place} is not writable; mend its owner or mode")
         else:
             yield Finding("ok", f"log: {log}")
+    yield from _metrics(settings.metrics.file)
+
+
+def _metrics(file: Path | None) -> Iterator[Finding]:
+    if file is None:
+        return
+    if not file.parent.is_dir():
+        yield Finding("problem", f"metrics.file: {file}: there is no folder {file.parent}; make it, or write null")
+    elif not os.access(file.parent, os.W_OK | os.X_OK):
+        yield Finding("problem", f"metrics.file: {file}: {file.parent} is not writable; mend its owner or mode")
+    else:
+        yield Finding("ok", f"metrics: {file}")
 
 
 def _room(settings: Settings) -> Iterator[Finding]:

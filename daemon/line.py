@@ -24,6 +24,7 @@ from daemon.filing import Claim, Filing, GoneError, UnfinishedError, utc
 from daemon.folders import AwayError, Folders
 from daemon.inbox import Candidate, Inbox, Watch
 from daemon.logs import Log
+from daemon.metrics import Metrics
 from daemon.trouble import Trouble
 from inspection import picture
 from inspection.errors import ImageError, SolderwatchError
@@ -41,6 +42,7 @@ _GOOD_BATCHES = 20
 class Tally:
     """What this run of the daemon did."""
 
+    metrics: Metrics = field(default_factory=Metrics)
     counts: dict[str, int] = field(default_factory=lambda: {"io": 0, "nio": 0, "quarantine": 0})
     last: dict[str, Any] | None = None
     times: deque[float] = field(default_factory=lambda: deque(maxlen=100_000))
@@ -50,6 +52,7 @@ class Tally:
         self.counts[record["outcome"]] += 1
         self.last = {key: record[key] for key in ("time", "file", "outcome", "filed_as")}
         self.times.append(time.monotonic())
+        self.metrics.filed(record)
 
     def per_minute(self, window_s: float = 300.0) -> float:
         """Images filed per minute, over the last few minutes."""
@@ -375,9 +378,11 @@ class Line:
             "attempts": item.claim.attempts,
             "milliseconds": {"decode": item.decode_ms, "judge": judge_ms, "draw": draw_ms},
         }
+        started = time.perf_counter()
         self._filing.commit(item.claim, verdict.label, record, drawn)
         self._drift.add(inspector.model.card, inspection, record["time"])
         self._file(item.claim)
+        self._tally.metrics.took("file", time.perf_counter() - started)
 
     def _quarantine(self, claim: Claim, error: str) -> None:
         record = {

@@ -12,6 +12,7 @@ import os
 import select
 import sys
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -28,20 +29,29 @@ _KEPT = 20_000
 """Lines, about 20 MB; beyond that the oldest are dropped."""
 
 
-def open_log(settings: LogSettings, stream: TextIO | None = None) -> Log:
+def open_log(
+    settings: LogSettings, stream: TextIO | None = None, count: Callable[[str, str], None] = lambda *_: None
+) -> Log:
     """A logger that writes where the configuration says.
 
     Args:
         settings: The log file, and the format of standard output.
         stream: Instead of standard output.
+        count: Told the level and the event of each line.
     """
     stream = stream or sys.stdout
     console = settings.format == "console" or (settings.format == "auto" and stream is not None and stream.isatty())
     outputs = _Outputs(stream, settings.file, structlog.dev.ConsoleRenderer(sort_keys=False) if console else None)
+
+    def counted(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+        count(event["level"], event["event"])
+        return event
+
     log: Log = structlog.wrap_logger(
         outputs,
         processors=[
             structlog.processors.add_log_level,
+            counted,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
             _time_and_event_first,

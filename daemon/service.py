@@ -23,6 +23,7 @@ from daemon.filing import utc
 from daemon.folders import Folders
 from daemon.line import Line, Tally
 from daemon.logs import open_log
+from daemon.metrics import MetricsFile
 from daemon.status import LOCK, STATUS
 from inspection.device import choose_device
 from inspection.errors import ConfigError, NoModelError, SolderwatchError
@@ -57,8 +58,9 @@ class Service:
         self._started = utc(datetime.now(UTC))
         self._model: CurrentModel | None = None
         self._drift: DriftWatch | None = None
-        self._log = open_log(settings.logs)
+        self._log = open_log(settings.logs, count=self._tally.metrics.logged)
         self._status_written = 0.0
+        self._metrics = MetricsFile(self._tally.metrics)
 
     def run(self, *, once: bool = False) -> None:
         """Judge until SIGTERM or SIGINT; with `once`, until the inbox is empty.
@@ -78,6 +80,7 @@ class Service:
             if self._drift:
                 self._drift.save(now=True)
             self._write_status("stopped")
+            self._write_metrics(running=False)
             self._log.info("stopped", **self._tally.counts)
 
     def _judge(self, lock: _Lock, *, once: bool) -> None:
@@ -149,7 +152,7 @@ class Service:
             self._log.error("reload_refused", error=str(error))
             return
         self._settings, self._folders = settings, folders
-        self._log = open_log(settings.logs)
+        self._log = open_log(settings.logs, count=self._tally.metrics.logged)
         self._log.info("reloaded", config=str(self._config))
 
     def _catch_signals(self) -> None:
@@ -191,6 +194,8 @@ class Service:
             self._write_status(state)
             if self._drift:
                 self._drift.save()
+        if self._metrics.due:
+            self._write_metrics(running=True)
 
     def _summary(self, state: str) -> str:
         counts = ", ".join(f"{count} {name}" for name, count in self._tally.counts.items())
@@ -220,6 +225,18 @@ class Service:
             new = work / f"{STATUS}.new"
             new.write_bytes(durable.to_json(content))
             new.replace(work / STATUS)
+
+    def _write_metrics(self, *, running: bool) -> None:
+        inspector = self._model.inspector if self._model else None
+        self._metrics.write(
+            self._settings,
+            self._folders,
+            self._log,
+            running=running,
+            sees=bool(self._line and self._line.inbox.sees),
+            model=inspector.model if inspector else None,
+            drift=self._drift.readings() if self._drift else [],
+        )
 
 
 def _beat_s() -> float:

@@ -45,12 +45,11 @@ class Status:
 def read_status(settings: Settings) -> Status:
     """Look at the folders and at what the daemon wrote down."""
     paths = settings.paths
-    suffixes = tuple(settings.inbox.suffixes)
     counts = {
         "io": _count(paths.io, lambda name: name.endswith(RECORD_SUFFIX)),
         "nio": _count(paths.nio, lambda name: name.endswith(RECORD_SUFFIX)),
         "quarantine": _count(paths.quarantine, lambda name: name.endswith(ERROR_SUFFIX)),
-        "waiting": _count(paths.inbox, lambda name: name.lower().endswith(suffixes) and name[0] != "."),
+        "waiting": waiting(settings),
         "in_hand": len(claims := claim_folders(paths.work) if paths.work.is_dir() else []),
     }
     current = paths.models / CURRENT
@@ -61,6 +60,12 @@ def read_status(settings: Settings) -> Status:
         said = {}
     in_hand = [claim for folder in claims[:_SHOWN] if (claim := _claim(folder))]
     return Status(_is_alive(paths.work), counts, in_hand, model, said)
+
+
+def waiting(settings: Settings) -> int:
+    """Images in the inbox, done or still being written."""
+    suffixes = tuple(settings.inbox.suffixes)
+    return _count(settings.paths.inbox, lambda name: name.lower().endswith(suffixes) and name[0] != ".")
 
 
 def as_json(status: Status) -> str:

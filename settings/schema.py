@@ -36,7 +36,13 @@ def _resolve(path: Path, info: ValidationInfo) -> Path:
 
 def _file_name(path: Path) -> Path:
     if path.name in {"", ".."}:
-        raise ValueError("names no file; for no log file write null")
+        raise ValueError("names no file; for none write null")
+    return path
+
+
+def _prom(path: Path) -> Path:
+    if path.suffix != ".prom":
+        raise ValueError("should end in .prom: node_exporter reads no other file")
     return path
 
 
@@ -74,7 +80,8 @@ def _number_like(value: object) -> object:
 
 
 ConfigPath = Annotated[Path, Field(strict=False), AfterValidator(_resolve)]
-LogPath = Annotated[Path, Field(strict=False), AfterValidator(_file_name), AfterValidator(_resolve)]
+FilePath = Annotated[Path, Field(strict=False), AfterValidator(_file_name), AfterValidator(_resolve)]
+PromPath = Annotated[FilePath, AfterValidator(_prom)]
 Device = Annotated[str, AfterValidator(_device)]
 Ending = Annotated[str, AfterValidator(_ending)]
 Suffix = Annotated[Ending, AfterValidator(str.lower)]
@@ -190,8 +197,14 @@ class CamSettings(Section):
 class LogSettings(Section):
     """Where the log lines go."""
 
-    file: LogPath | None = Path("logs/decisions.jsonl")
+    file: FilePath | None = Path("logs/decisions.jsonl")
     format: Literal["auto", "json", "console"] = "auto"
+
+
+class MetricsSettings(Section):
+    """Where Prometheus finds the daemon's metrics."""
+
+    file: PromPath | None = None
 
 
 class Unseen(Section):
@@ -223,6 +236,7 @@ class TrainingSettings(Section):
     folds: Folds = "auto"
     required_recall: Annotated[float, Field(gt=0, le=1)] = 0.99
     false_call_budget: Annotated[float, Field(ge=0, lt=1)] = 0.005
+    false_call_limit: Annotated[float, Field(gt=0, le=1)] = 0.03
     unidentified_budget: Annotated[float, Field(gt=0, lt=1)] = 0.005
     part_pattern: Regex | None = None
     augment_io: bool = True
@@ -252,6 +266,7 @@ class Settings(Section):
     cam: CamSettings
     drift: DriftSettings
     logs: LogSettings
+    metrics: MetricsSettings
     training: TrainingSettings
 
     @model_validator(mode="before")
@@ -262,11 +277,9 @@ class Settings(Section):
         return content | {name: {} for name in sections if content.get(name) is None}
 
     @model_validator(mode="after")
-    def _log_is_apart(self) -> Settings:
-        if self.logs.file:
+    def _files_are_apart(self) -> Settings:
+        for key, file in (("logs.file", self.logs.file), ("metrics.file", self.metrics.file)):
             for name, path in self.paths:
-                if self.logs.file.resolve().is_relative_to(Path(path).resolve()):
-                    raise ValueError(
-                        f"logs.file ({self.logs.file}) lies in paths.{name}: put it into a folder of its own"
-                    )
+                if file and file.resolve().is_relative_to(Path(path).resolve()):
+                    raise ValueError(f"{key} ({file}) lies in paths.{name}: put it into a folder of its own")
         return self

@@ -8,9 +8,11 @@ from dataclasses import replace
 import torch
 
 from inspection.errors import DatasetError
+from inspection.files import readable
 from inspection.model import Model, ModelCard, PreprocessingCard, library_versions, now
 from inspection.network import SupervisedAutoencoder
 from inspection.novelty import DESCRIPTION, Novelty
+from inspection.verdict import rounded
 from settings.schema import TrainingSettings
 from training.certify import choose_threshold, temperature
 from training.dataset import LabelledImage, Part, stack
@@ -100,5 +102,13 @@ def _with_limits(model: Model, scored: Scored, options: TrainingSettings) -> Mod
     limit_novelty(model, scored, options.unidentified_budget)
     found = temperature(scored.log_odds.tolist(), scored.is_nio)
     nio, io = scored.to_choose_on(unidentified(model, scored), found)
-    threshold = choose_threshold(nio, io, options.required_recall, options.false_call_budget)
+    threshold = choose_threshold(
+        nio, io, options.required_recall, options.false_call_budget, options.false_call_limit, scored.nio_parts
+    )
+    for image, probability in zip(scored.nio_images, nio, strict=True):
+        if rounded(probability) < threshold:
+            print(
+                f"  {readable(image.path.name)} lies below the threshold: to catch its part too would cost more than "
+                f"training.false_call_limit ({options.false_call_limit:.1%}); check its label, or label more nio"
+            )
     return replace(model, card=model.card.model_copy(update={"temperature": found, "threshold": threshold}))

@@ -28,6 +28,8 @@ def choose_threshold(
     io_probabilities: Sequence[float],
     required_recall: float,
     false_call_budget: float,
+    false_call_limit: float,
+    nio_parts: Sequence[str] | None = None,
 ) -> float:
     """The threshold that keeps the required recall on nio images, and as much more as the false-call budget buys.
 
@@ -37,24 +39,40 @@ def choose_threshold(
     From there it goes down until that has cost the budget in false calls, for a missed defect costs far more than one,
     and a new nio image may score lower than all of these.
 
+    Where the nio images are too few to prove the recall even if none is missed, the lowest alone would decide; and it
+    may be labelled wrongly, or hard only for a network that saw fewer of its kind than the one kept. So the worst part
+    is given up if to catch it would cost more than the limit; never a second one.
+
     Args:
         nio_probabilities: Of images that are nio, and that the scoring model was not fitted to.
         io_probabilities: The same of io images.
         required_recall: In 0..1.
         false_call_budget: Share of io images, in 0..1. Where nio images are few it is half of what a new one has
             as a chance to lie below all `n` of them, 1 / (n + 1), if that is more.
+        false_call_limit: Share of io images, in 0..1. The budget is not spent beyond it either.
+        nio_parts: What each nio image shows; None: each another part.
 
     Returns:
         The threshold, rounded as verdicts round; an image is nio from it on.
     """
-    nio = sorted(rounded(probability) for probability in nio_probabilities)
     io = sorted((rounded(probability) for probability in io_probabilities), reverse=True)
+    limit = math.floor(false_call_limit * len(io))
+    nio = sorted(rounded(probability) for probability in nio_probabilities)
+    if recall_lower_bound(len(nio), 0) < required_recall and _reached_by(io, nio[0]) > limit:
+        parts = nio_parts or range(len(nio))
+        worst = min(zip(nio_probabilities, parts, strict=True), key=lambda image: image[0])[1]
+        others = (p for p, part in zip(nio_probabilities, parts, strict=True) if part != worst)
+        nio = sorted(map(rounded, others)) or nio
     lowest = nio[_misses_allowed(len(nio), required_recall)]
     budget = max(false_call_budget, 0.5 / (len(nio) + 1))
-    allowed = sum(score >= lowest for score in io) + math.floor(budget * len(io))
-    below = io[allowed:]
+    cost = _reached_by(io, lowest)
+    below = io[max(cost, min(cost + math.floor(budget * len(io)), limit)) :]
     above = [score for score in (*io, *nio) if score <= lowest and (not below or score > below[0])]
     return _lowered(min(above), below)
+
+
+def _reached_by(scores: Sequence[float], threshold: float) -> int:
+    return sum(score >= threshold for score in scores)
 
 
 def _misses_allowed(count: int, required_recall: float) -> int:

@@ -25,6 +25,7 @@ _IO, _NIO = 0, 1
 _MIN_STEPS = 8
 _MIN_SCHEDULE = 10  # steps; with fewer the one-cycle schedule has no rise
 _EVALUATION_BATCH = 64
+_REBUILT_EVERY = 4
 
 
 @dataclass
@@ -180,8 +181,10 @@ def _optimizer(
     network: nn.Module, settings: TrainingSettings, steps: int
 ) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler | None]:
     if settings.optimizer == "adam":
-        return torch.optim.Adam(network.parameters(), settings.learning_rate), None
-    optimizer = torch.optim.AdamW(network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay)
+        return torch.optim.Adam(network.parameters(), settings.learning_rate, fused=True), None
+    optimizer = torch.optim.AdamW(
+        network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay, fused=True
+    )
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, settings.learning_rate, total_steps=max(steps, _MIN_SCHEDULE), pct_start=0.2
     )
@@ -213,8 +216,10 @@ class _Tally:
     ) -> Tensor:
         """The batch's loss: weighted cross entropy, and the mean squared error of the reconstruction.
 
-        In training also how well the good images are told from spoilt copies of half of them.
+        In training also how well the good images are told from spoilt copies of half of them; and only a part of the
+        batch is rebuilt, for the decoder is as dear as all the rest.
         """
+        rebuilding = slice(None, None, _REBUILT_EVERY if network.training else None)
         spoilt = greys_N1SS[:0]
         if network.training:
             good = greys_N1SS[classes_N == _IO]
@@ -223,11 +228,11 @@ class _Tally:
         half = network.training and _has_bfloat16(seen.device)
         with torch.autocast(seen.device.type, torch.bfloat16, enabled=half):
             features = network.encoder(seen)
-            rebuilt = network.decoder(features[: len(classes_N)])
+            rebuilt = network.decoder(features[: len(classes_N)][rebuilding])
             logits = network.head(features[: len(classes_N)])
             odd = network.oddness(torch.cat([features[: len(classes_N)][classes_N == _IO], features[len(classes_N) :]]))
         loss: Tensor = functional.cross_entropy(logits.float(), classes_N, class_weights)
-        loss = loss + settings.reconstruction_weight * functional.mse_loss(rebuilt.float(), greys_N1SS)
+        loss = loss + settings.reconstruction_weight * functional.mse_loss(rebuilt.float(), greys_N1SS[rebuilding])
         if len(spoilt):
             is_spoilt = torch.arange(len(odd), device=odd.device) >= len(odd) - len(spoilt)
             loss = loss + functional.binary_cross_entropy_with_logits(odd.float(), is_spoilt.float())

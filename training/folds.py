@@ -49,6 +49,16 @@ class Scored:
         return [image.label == "nio" for image in self.images]
 
     @property
+    def nio_images(self) -> list[LabelledImage]:
+        """Those labelled nio, in their order."""
+        return [image for image in self.images if image.label == "nio"]
+
+    @property
+    def nio_parts(self) -> list[str]:
+        """What each of them shows."""
+        return [image.group for image in self.nio_images]
+
+    @property
     def io(self) -> Tensor:
         """Which are io `[N]`."""
         return ~torch.tensor(self.is_nio)

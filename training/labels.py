@@ -82,17 +82,25 @@ def check_labels(scored: Scored, model: Model, options: TrainingSettings) -> Lab
         scored=len(scored.images),
         nio=[doubt for doubt in doubts if doubt.image.label == "nio" and doubt.probability < even],
         io=[doubt for doubt in reversed(doubts) if doubt.image.label == "io" and doubt.probability >= even],
-        cost=_cost(doubts, *scored.to_choose_on(strange, temperature), threshold, options),
+        cost=_cost(doubts, *scored.to_choose_on(strange, temperature), scored.nio_parts, threshold, options),
     )
 
 
 def _cost(
-    rising: list[Doubt], nio: list[float], io: list[float], threshold: float, options: TrainingSettings
+    rising: list[Doubt],
+    nio: list[float],
+    io: list[float],
+    nio_parts: list[str],
+    threshold: float,
+    options: TrainingSettings,
 ) -> Cost | None:
     lowest = next((doubt for doubt in rising if doubt.image.label == "nio"), None)
     if lowest is None or len(nio) < 2:
         return None
-    without = choose_threshold(sorted(nio)[1:], io, options.required_recall, options.false_call_budget)
+    others, parts = zip(*sorted(zip(nio, nio_parts, strict=True))[1:], strict=True)
+    without = choose_threshold(
+        others, io, options.required_recall, options.false_call_budget, options.false_call_limit, parts
+    )
     return Cost(
         lowest=lowest,
         io=len(io),

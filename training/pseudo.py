@@ -9,17 +9,23 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from training.augment import sampling_grid
+
 _CENTRE = 0.7  # how far from the image's centre a place may lie, of half a side
 _RADIUS = (0.08, 0.4)  # of half a side; across
 _LONGEST = 8.0  # times the radius across
 _GRAIN = (4, 13)  # cells a side of the noise that gives a place its ragged outline
 _BRIGHTNESS = (0.05, 0.35)
 _PUSH = (0.04, 0.16)  # of half a side
-_KINDS = 4
+_APART = (0.06, 0.35)  # of half a side, what is there twice
+_SECOND = (0.15, 0.8)  # how opaque the second one is
+_PUSHED, _DOUBLED = 3, 4  # after the three that paste a content
+_KINDS = 5
+_BLUR = torch.tensor([[1.0, 2.0, 3.0, 2.0, 1.0]]).T @ torch.tensor([[1.0, 2.0, 3.0, 2.0, 1.0]])[None, None] / 81
 
 
 def pseudo_defects(greys_N1SS: Tensor) -> Tensor:
-    """Spoil one place in each image: brighter, darker, pasted from elsewhere or another image, or pushed aside.
+    """Spoil one place in each image: brighter, darker, pasted from elsewhere or another image, pushed aside, doubled.
 
     The place is ragged or smooth, round or up to eight times as long as wide, at any angle: crumb, bubble, bridge.
 
@@ -35,30 +41,37 @@ def pseudo_defects(greys_N1SS: Tensor) -> Tensor:
     count, _, side, _ = greys_N1SS.shape
     if not count:
         return greys_N1SS
-    window, mask = _places(count, side)
+    away, mask = _places(count, side)
     contents = torch.stack([_brighter(greys_N1SS), _from_elsewhere(greys_N1SS), _from_another(greys_N1SS)])
     kinds = torch.randint(0, _KINDS, (count,))
     content = contents[kinds.clamp(max=len(contents) - 1), torch.arange(count)]
-    pushed = (kinds == _KINDS - 1)[:, None, None, None]
-    spoilt = greys_N1SS * (1 - mask) + content * mask
-    return torch.where(pushed, _pushed(greys_N1SS, window), spoilt).clamp(0, 1)
+    spoilt = torch.lerp(greys_N1SS, content, mask)
+    pushed, doubled = kinds == _PUSHED, kinds == _DOUBLED
+    spoilt[pushed] = _moved(greys_N1SS[pushed], away[pushed], _PUSH)
+    spoilt[doubled] = _twice(greys_N1SS[doubled], _moved(greys_N1SS[doubled], away[doubled], _APART))
+    return spoilt.clamp_(0, 1)
 
 
 def _places(count: int, side: int) -> tuple[Tensor, Tensor]:
-    """A soft window per image around a random place, and a ragged or smooth mask in it; both in 0..1."""
+    """Per image a place: how far each pixel is from it, in radii, squared; and its ragged or smooth mask in 0..1."""
     axis = torch.linspace(-1, 1, side)
     y, x = (axis[:, None] - _uniform(count, -_CENTRE, _CENTRE), axis - _uniform(count, -_CENTRE, _CENTRE))
     angle, width = _uniform(count, 0, torch.pi), _uniform(count, *_RADIUS)
     length = (width * _LONGEST ** _uniform(count, 0, 1)).clamp(max=1)
     along, across = x * angle.cos() + y * angle.sin(), y * angle.cos() - x * angle.sin()
-    window = torch.exp(-((along / length) ** 2) - (across / width) ** 2)
-    coarse = int(torch.randint(*_GRAIN, (1,)))
-    noise = functional.interpolate(torch.rand(count, 1, coarse, coarse), (side, side), mode="bicubic").clamp(0, 1)
+    away = (along / length).square_() + (across / width).square_()
     ragged = torch.rand(count, 1, 1, 1) < 0.5
-    mask = (torch.where(ragged, 0.6 * noise + 0.4, 0.7) * window > 0.35).float()
-    for _ in range(2):
-        mask = functional.avg_pool2d(mask, 3, 1, 1)
-    return window, mask
+    outline = torch.where(ragged, 0.6 * _grain(count, side) + 0.4, 0.7)
+    mask = (outline * torch.exp(-away) > 0.35).float()
+    return away, functional.conv2d(mask, _BLUR, padding=2)
+
+
+def _grain(count: int, side: int) -> Tensor:
+    """Smooth noise in 0..1: a few random cells a side, enlarged bicubically."""
+    coarse = int(torch.randint(*_GRAIN, (1,)))
+    # Once down and once across: the same as both at once, for each pixel of which 16 cells are weighed.
+    enlarge_Sc = functional.interpolate(torch.eye(coarse)[None, None], (side, coarse), mode="bicubic")[0, 0]
+    return (enlarge_Sc @ torch.rand(count, 1, coarse, coarse) @ enlarge_Sc.T).clamp_(0, 1)
 
 
 def _brighter(greys: Tensor) -> Tensor:
@@ -76,14 +89,21 @@ def _from_another(greys: Tensor) -> Tensor:
     return greys[torch.randperm(len(greys))].flip(2)
 
 
-def _pushed(greys: Tensor, window: Tensor) -> Tensor:
-    """What lies in the window, and around it less and less, moved in one direction."""
+def _moved(greys: Tensor, away: Tensor, lengths: tuple[float, float]) -> Tensor:
+    """What lies in the place, and around it less and less, moved in one direction."""
     count = len(greys)
-    wide = window**0.25  # twice the radius
-    angle, length = _uniform(count, 0, 2 * torch.pi), _uniform(count, *_PUSH)
+    wide = torch.exp(-away / 4)  # twice the radius
+    angle, length = _uniform(count, 0, 2 * torch.pi), _uniform(count, *lengths)
     push = torch.cat([angle.cos(), angle.sin()], 1) * length * wide
-    still = functional.affine_grid(torch.eye(2, 3).expand(count, 2, 3), list(greys.shape), align_corners=False)
-    return functional.grid_sample(greys, still + push.permute(0, 2, 3, 1), padding_mode="border", align_corners=False)
+    grid = sampling_grid(torch.eye(2, 3).expand(count, 2, 3), greys.shape[-1]).add_(push.permute(0, 2, 3, 1))
+    return functional.grid_sample(greys, grid, padding_mode="border", align_corners=False)
+
+
+def _twice(greys: Tensor, moved: Tensor) -> Tensor:
+    """What was moved faintly beside where it was: both outlines, of what is darker or of what is brighter."""
+    darker = torch.rand(len(greys), 1, 1, 1) < 0.5
+    both = torch.where(darker, torch.minimum(greys, moved), torch.maximum(greys, moved))
+    return torch.lerp(greys, both, _uniform(len(greys), *_SECOND))
 
 
 def _uniform(count: int, low: float, high: float) -> Tensor:

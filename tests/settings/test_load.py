@@ -202,6 +202,7 @@ class TestMistakes:
             for name in ("test_share", "validation_share")
             for value in ("0", "1", "-0.1", ".nan")
         ]
+        + [("metrics.file", value) for value in ("metrics.txt", "..", "5")]
         + [("training.required_recall", value) for value in ("0", "1.01", "99", ".nan")]
         + [("training.vertical_flip", value) for value in ("-0.1", "1.1", "true")]
         + [("training.batch_size", "1"), ("training.workers", "-1"), ("training.epochs", "0")]
@@ -218,7 +219,7 @@ class TestMistakes:
         text = f"{key}: {value}" if not outer else f"{outer[0]}:\n  {key}: {value}"
         assert f"config.yaml: {section}" in complaint(write(text + "\n"))
 
-    @pytest.mark.parametrize("section", ["paths", "inbox", "judge", "cam", "logs", "training"])
+    @pytest.mark.parametrize("section", ["paths", "inbox", "judge", "cam", "logs", "metrics", "training"])
     @pytest.mark.parametrize("value", ["5", "text", "[1, 2]", "true"])
     def test_sections_are_sections(self, section: str, value: str, write: Write) -> None:
         """Something else where a section belongs is named, in words that a YAML writer knows."""
@@ -276,6 +277,7 @@ class TestMistakes:
             pytest.param("device: " + "[" * 1000 + "]" * 1000 + "\n"),
             pytest.param("logs: {file: ''}\n"),
             pytest.param("logs: {file: data/inbox}\n"),
+            pytest.param("metrics: {file: data/io/line.prom}\n"),
         ],
         ids=lambda text: text[:24],
     )

@@ -9,8 +9,9 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional
 
-from training.augment import augment
+from training.augment import augment, sampling_grid
 
 SIDE = 16
 
@@ -90,3 +91,14 @@ def test_a_void_stays_a_void(draw_disc: Callable[..., NDArray[np.uint8]]) -> Non
     assert contrast_N.min() > 0.7
     assert area_N.min() > 0.5
     assert area_N.max() < 1.6
+
+
+@pytest.mark.parametrize("count", [0, 1, 5])
+def test_sampling_grid_is_the_affine_grid(count: int) -> None:
+    """Pixels are read from where torch's own, slower function says."""
+    affine_N23 = torch.randn(count, 2, 3, generator=torch.Generator().manual_seed(1))
+    grid = sampling_grid(affine_N23, SIDE)
+    assert grid.shape == (count, SIDE, SIDE, 2)
+    if count:
+        expected = functional.affine_grid(affine_N23, [count, 1, SIDE, SIDE], align_corners=False)
+        assert torch.allclose(grid, expected, atol=1e-5)

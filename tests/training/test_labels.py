@@ -17,7 +17,7 @@ from training.dataset import LabelledImage
 from training.folds import Scored
 from training.labels import LabelCheck, check_labels
 
-OPTIONS = TrainingSettings(required_recall=0.99, false_call_budget=0.005)
+OPTIONS = TrainingSettings(required_recall=0.99, false_call_budget=0.005, false_call_limit=1.0)
 
 
 def image(name: str, label: Label) -> LabelledImage:
@@ -36,7 +36,9 @@ def checked(log_odds: dict[str, float], distances: dict[str, float] | None = Non
         architecture="residual",
         dropout=0,
         preprocessing=PreprocessingCard(image_size=32, mean=0.5, std=0.2),
-        threshold=choose_threshold(*limits, OPTIONS.required_recall, OPTIONS.false_call_budget),
+        threshold=choose_threshold(
+            *limits, OPTIONS.required_recall, OPTIONS.false_call_budget, OPTIONS.false_call_limit
+        ),
         training_data={},
         metrics={},
         versions={},
