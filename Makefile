@@ -39,9 +39,9 @@ bench-images: install  ## verdicts on real solder balls; needs their images besi
 	$(BIN)/python -m benchmarks.real_images
 
 lock: install  ## resolve anew what pyproject.toml asks for, with hashes and without addresses
-	$(BIN)/uv pip compile $(LOCK) pyproject.toml -o requirements/line.txt
-	$(BIN)/uv pip compile $(LOCK) --extra training pyproject.toml -o requirements/training.txt
-	$(BIN)/uv pip compile $(LOCK) --extra training --extra dev pyproject.toml -o requirements/dev.txt
+	$(BIN)/uv pip compile $(LOCK) --extra openvino pyproject.toml -o requirements/line.txt
+	$(BIN)/uv pip compile $(LOCK) --extra openvino --extra training pyproject.toml -o requirements/training.txt
+	$(BIN)/uv pip compile $(LOCK) --extra openvino --extra training --extra dev pyproject.toml -o requirements/dev.txt
 
 LOCK := --upgrade --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --no-header \
 	--no-annotate --python-version 3.11

@@ -22,7 +22,7 @@ from benchmarks.row import Row
 from inspection.cam import METHODS, MapMaker
 from inspection.image import decode
 from inspection.inspector import Inspection, Inspector
-from inspection.model import Model, load, save
+from inspection.model import Model, Scores, load, save
 from inspection.picture import enlarged
 from inspection.residual import NAME as RESIDUAL
 from settings.schema import CamSettings
@@ -183,14 +183,13 @@ def _by_defect(pointings: Sequence[_Pointing]) -> str:
 
 def _cost(model: Model, key: tuple[str, bool], images: Sequence[Grey]) -> float:
     """Time for scores and maps of a batch, as a share of the time for the scores alone."""
-    maker = MapMaker(model.network, key[0], only_last_conv=key[1], good_N1SS=model.normalised(model.good))
+    maker = MapMaker(model.network, key[0], only_last_conv=key[1])
     batch_N1SS = model.batch(images)
 
     def both() -> None:
-        with torch.inference_mode():
-            stages = model.stages(batch_N1SS)
-        model.scores_of(stages)
-        maker(batch_N1SS, stages[-1])
+        found = model.look(batch_N1SS)
+        Scores.of(found)
+        maker(batch_N1SS, found)
 
     def alone() -> None:
         model.scores(batch_N1SS)

@@ -14,6 +14,7 @@ from daemon.folders import Folders, file_system, is_local
 from inspection.device import choose_device
 from inspection.errors import NoModelError, SolderwatchError
 from inspection.model import load
+from inspection.runtime import check_runtime, choose_runtime
 from settings import Settings
 from settings.schema import CURRENT
 
@@ -99,7 +100,10 @@ def _model(settings: Settings) -> Iterator[Finding]:
     try:
         device, why = choose_device(settings.device)
         yield Finding("ok", f"device: {device} ({why})")
-        model = load(settings.paths.models / CURRENT, device)
+        check_runtime(settings.runtime, device)
+        folder = settings.paths.models / CURRENT
+        model = load(folder, device)
+        choice = choose_runtime(settings.runtime, model, folder)
     except NoModelError as error:
         yield Finding("warning", f"{error}; until then the daemon watches and leaves the inbox untouched")
         return
@@ -107,6 +111,11 @@ def _model(settings: Settings) -> Iterator[Finding]:
         yield Finding("problem", str(error))
         return
     card = model.card
+    runtime = "openvino" if choice.compiled else "torch"
+    if choice.refused:
+        yield Finding("warning", f"runtime: {runtime} ({choice.why}: {choice.refused})")
+    else:
+        yield Finding("ok", f"runtime: {runtime} ({choice.why})")
     yield Finding("ok", f"model: {card.model_id}, {card.architecture}, threshold {card.threshold:.6g}")
     certified = card.certificate and card.certificate.certified
     yield Finding("ok" if certified else "warning", f"certificate: {card.certificate_here()}")

@@ -10,7 +10,8 @@ import torch
 from daemon.logs import Log
 from inspection.errors import DeviceError, NoModelError
 from inspection.inspector import Inspector
-from inspection.model import Certificate, load, self_test
+from inspection.model import Certificate, load
+from inspection.runtime import check_agreement, choose_runtime
 from settings.schema import CURRENT, CamSettings
 
 Signature = tuple[Any, ...]
@@ -23,6 +24,7 @@ class CurrentModel:
         models: The folder with the `current` link.
         cam: Which maps are made.
         device: Where it judges.
+        runtime: What computes there: `auto`, `torch` or `openvino`.
         log: Told of every change.
         inspector: What was in use before a reload of the configuration, kept if nothing better loads.
     """
@@ -32,6 +34,7 @@ class CurrentModel:
         models: Path,
         cam: CamSettings,
         device: torch.device,
+        runtime: str,
         log: Log,
         inspector: Inspector | None = None,
     ) -> None:
@@ -39,6 +42,7 @@ class CurrentModel:
         self._link = models / CURRENT
         self._cam = cam
         self._device = device
+        self._runtime = runtime
         self._log = log
         self._tried: Signature | None = None
         self._folder = self._link
@@ -51,8 +55,11 @@ class CurrentModel:
         self._tried = signature
         try:
             model = load(self._link, self._device)
+            choice = choose_runtime(self._runtime, model, self._link)
             # Maps its golden samples: as likely to fail as loading is.
-            inspector = Inspector(model, self._cam.method, only_last_conv=self._cam.only_last_conv)
+            inspector = Inspector(
+                model, self._cam.method, only_last_conv=self._cam.only_last_conv, compiled=choice.compiled
+            )
         except NoModelError as error:
             if self.inspector:
                 self._log.warning("model_refused", error=str(error), kept=self.inspector.model.card.model_id)
@@ -66,6 +73,8 @@ class CurrentModel:
         self._folder = self._link.resolve()
         self.inspector = inspector
         card = model.card
+        if choice.refused:
+            self._log.warning("runtime_refused", runtime="openvino", error=choice.refused, instead=inspector.runtime)
         self._log.info(
             "model_loaded",
             model=card.model_id,
@@ -75,6 +84,8 @@ class CurrentModel:
             threshold=card.threshold,
             certificate=_told(card.certificate),
             device=str(self._device),
+            runtime=inspector.runtime,
+            why=choice.why,
         )
         return self.inspector
 
@@ -86,7 +97,7 @@ class CurrentModel:
         """
         assert self.inspector is not None
         try:
-            self_test(self.inspector.model, self._folder)
+            check_agreement(self.inspector.model, self._folder, self.inspector.look)
         except Exception as error:
             raise DeviceError(f"{self.inspector.model.device} fails on golden samples too: {error}") from error
 

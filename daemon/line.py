@@ -361,6 +361,7 @@ class Line:
             "novelty": verdict.novelty,
             "model": inspector.model.card.model_id,
             "device": str(inspector.model.device),
+            "runtime": inspector.runtime,
             "cam": {
                 "method": inspection.method,
                 "only_last_conv": self._settings.cam.only_last_conv,

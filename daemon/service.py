@@ -27,6 +27,7 @@ from daemon.metrics import MetricsFile
 from daemon.status import LOCK, STATUS
 from inspection.device import choose_device
 from inspection.errors import ConfigError, NoModelError, SolderwatchError
+from inspection.runtime import check_runtime
 from settings import Settings, load
 
 _STATUS_EVERY_S = 2.0
@@ -111,10 +112,11 @@ class Service:
         settings = self._settings
         device, why = choose_device(settings.device)
         self._log.info("device", device=str(device), why=why)
+        check_runtime(settings.runtime, device)
         kept = self._model.inspector if self._model else None
         if kept and kept.model.device != device:
             kept = None
-        model = CurrentModel(settings.paths.models, settings.cam, device, self._log, kept)
+        model = CurrentModel(settings.paths.models, settings.cam, device, settings.runtime, self._log, kept)
         model.refresh()
         if self._drift:
             self._drift.save(now=True)
@@ -142,7 +144,8 @@ class Service:
             settings = load(self._config)
             if settings.paths.work != self._settings.paths.work:
                 raise ConfigError(f"{self._config}: paths.work: changed; restart the daemon for that")
-            choose_device(settings.device)
+            device, _ = choose_device(settings.device)
+            check_runtime(settings.runtime, device)
             folders = Folders(settings.paths.line, settings.inbox.admission, before=self._folders)
             folders.make()
         except SolderwatchError as error:

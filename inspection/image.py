@@ -117,8 +117,8 @@ def _grey(image: Image.Image) -> tuple[NDArray[np.float32], int]:
     if image.mode not in {"I", "F"} and not image.mode.startswith("I;16"):
         # A palette with transparency is grey only by way of its colours.
         coloured = image.convert("RGBA") if "transparency" in image.info else image
-        eight = np.asarray(coloured.convert("L"))
-        return eight.astype(np.float32) / np.float32(255), 1 if image.mode == "1" else 8
+        eight = np.asarray(coloured if coloured.mode == "L" else coloured.convert("L"))
+        return np.divide(eight, 255, dtype=np.float32), 1 if image.mode == "1" else 8
     tags: Any = getattr(image, "tag_v2", {})
     raw = np.asarray(image)
     # A PNG says nothing; Pillow widens some of its 16 bits.
@@ -135,10 +135,12 @@ def _grey(image: Image.Image) -> tuple[NDArray[np.float32], int]:
         low, high = declared_low, declared_high
     # 32-bit integers lose their last bits in float32; the detour is only theirs.
     scaled: NDArray[Any] = raw.astype(np.float64 if bits > 16 else np.float32)
-    scaled = (scaled - low) / (high - low)
+    if low:
+        scaled -= low
+    scaled /= high - low
     if _first(tags, _TIFF_PHOTOMETRIC, 1) == 0:
-        scaled = 1 - scaled
-    return scaled.astype(np.float32), bits
+        np.subtract(1, scaled, out=scaled)
+    return scaled.astype(np.float32, copy=False), bits
 
 
 def _scale_floats(raw: NDArray[Any], tags: Any) -> NDArray[np.float32]:

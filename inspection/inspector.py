@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 import torch
@@ -12,7 +14,9 @@ from torch import Tensor
 
 from inspection import residual
 from inspection.cam import MapMaker
-from inspection.model import Model
+from inspection.model import Model, Scores
+from inspection.runtime import Compiled
+from inspection.scorer import Look
 from inspection.signals import Signals, measure
 from inspection.verdict import Verdict, judge
 
@@ -41,30 +45,51 @@ class Inspection:
 
 
 class Inspector:
-    """Judges images with one model. Not thread-safe.
+    """Judges images with one model. Not thread-safe: each thread has its own `twin`.
 
     Args:
         model: Loaded on the device that judges.
-        cam_method: A name in `inspection.cam.METHODS`.
+        cam_method: One of `inspection.cam.METHODS`.
         only_last_conv: Map the last convolution stage only.
+        compiled: The model as OpenVINO runs it; without it, torch does.
     """
 
-    def __init__(self, model: Model, cam_method: str, *, only_last_conv: bool) -> None:
+    def __init__(
+        self, model: Model, cam_method: str, *, only_last_conv: bool, compiled: Compiled | None = None
+    ) -> None:
         self.model = model
         self.cam_method = cam_method
-        good_N1SS = model.normalised(model.good)
-        self._maps = MapMaker(model.network, cam_method, only_last_conv=only_last_conv, good_N1SS=good_N1SS)
+        self._compiled = compiled
+        self.look: Look = compiled.request(model) if compiled else model.look
+        """What scores the images."""
+        usual_hw: Tensor | None = None
         self._usual_residual_SS: Tensor | float = 0.0
         if len(model.good):
-            self._usual_residual_SS = self._residual(model.good, self._stages(good_N1SS)[-1]).mean(dim=0)
+            found = self.look(model.normalised(model.good))
+            usual_hw = found.evidence.float().mean(dim=0).cpu()
+            self._usual_residual_SS = self._residual(model.good, found.features).mean(dim=0)
+        self._maps = MapMaker(model.network, cam_method, only_last_conv=only_last_conv, usual_hw=usual_hw)
+
+    @property
+    def runtime(self) -> Literal["torch", "openvino"]:
+        """What computes the scores."""
+        return "openvino" if self._compiled else "torch"
+
+    def twin(self) -> Inspector:
+        """Another one for another thread: the same weights in memory, and whatever state there is of its own."""
+        other = copy.copy(self)
+        other.model = self.model.twin()
+        other.look = self._compiled.request(other.model) if self._compiled else other.model.look
+        other._maps = self._maps.twin(other.model.network)  # noqa: SLF001 - a twin's
+        return other
 
     def inspect(self, images: Sequence[NDArray[np.float32]]) -> list[Inspection]:
         """Judge grey images `[H, W]` in 0..1, of any sizes; one inspection each, in their order."""
         greys_N1SS = self.model.preprocessing.resized(images)
         batch_N1SS = self.model.normalised(greys_N1SS)
-        stages = self._stages(batch_N1SS)
-        scores = self.model.scores_of(stages)
-        _, maps_Nhw, peaks_N = self._maps(batch_N1SS, stages[-1])
+        found = self.look(batch_N1SS)
+        scores = Scores.of(found)
+        maps_Nhw, peaks_N = self._maps(batch_N1SS, found)
         verdicts = [
             judge(probability, self.model.card.threshold, novelty)
             for probability, novelty in zip(
@@ -75,7 +100,7 @@ class Inspector:
             Inspection(verdict, evidence, peak, self.cam_method, self._strength(verdict, peak), signals)
             for verdict, evidence, peak, signals in zip(
                 verdicts,
-                maps_Nhw.float().cpu().numpy(),
+                maps_Nhw.numpy(),
                 peaks_N.tolist(),
                 measure(greys_N1SS, verdicts),
                 strict=True,
@@ -83,12 +108,8 @@ class Inspector:
         ]
         strange = [index for index, verdict in enumerate(verdicts) if verdict.reason == "unidentified"]
         if strange:
-            self._show_what_is_strange(inspections, strange, greys_N1SS[strange], stages[-1][strange])
+            self._show_what_is_strange(inspections, strange, greys_N1SS[strange], found.features[strange])
         return inspections
-
-    @torch.inference_mode()
-    def _stages(self, batch_N1SS: Tensor) -> list[Tensor]:
-        return self.model.stages(batch_N1SS)
 
     def _strength(self, verdict: Verdict, peak: float) -> float:
         return verdict.strength(peak / self.model.card.temperature if self._maps.peaks_in_logits else None)

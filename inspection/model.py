@@ -13,7 +13,7 @@ import os
 import platform
 import shutil
 import stat
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -33,9 +33,10 @@ from inspection.errors import ImageError, ModelError, NoModelError
 from inspection.files import sync
 from inspection.image import decode
 from inspection.network import Architecture, SupervisedAutoencoder, nio_log_odds
-from inspection.novelty import DESCRIPTION, Novelty, describe
+from inspection.novelty import DESCRIPTION, Novelty
 from inspection.preprocess import Preprocessing
 from inspection.reference import CardPart, Reference
+from inspection.scorer import Findings, Scorer
 from inspection.verdict import Label, judge
 
 FORMAT_VERSION = 2
@@ -166,6 +167,13 @@ class Scores:
     oddness: Tensor
     novelty: Tensor
 
+    @classmethod
+    def of(cls, found: Findings) -> Scores:
+        """Bring the scores of a batch to the CPU, in one piece: each wait for a GPU counts."""
+        columns = found.logits, found.distance, found.oddness, found.novelty
+        rows_N5 = torch.column_stack(columns).float().cpu()
+        return cls(rows_N5[:, :2], *rows_N5[:, 2:].unbind(dim=1))
+
 
 @dataclass(frozen=True)
 class Model:
@@ -207,18 +215,26 @@ class Model:
         return self.network.stages(images_N1SS.to(self.device, memory_format=torch.channels_last))
 
     @torch.inference_mode()
+    def look(self, images_N1SS: Tensor) -> Findings:
+        """Look at normalised images with torch, the reference for every other runtime."""
+        found: Findings = self.scorer(images_N1SS.to(self.device, memory_format=torch.channels_last))
+        return found
+
     def scores(self, images_N1SS: Tensor) -> Scores:
         """Score normalised images."""
-        return self.scores_of(self.stages(images_N1SS))
+        return Scores.of(self.look(images_N1SS))
 
-    @torch.inference_mode()
-    def scores_of(self, stages: Sequence[Tensor]) -> Scores:
-        """Score images that the encoder has seen, by the outputs of its blocks."""
-        logits_N2 = self.network.head(stages[-1])
-        distance_N = self.novelty.distance(describe(stages))
-        oddness_N = self.network.oddness(stages[-1])
-        found = logits_N2, distance_N, oddness_N, self.novelty(distance_N, oddness_N)
-        return Scores(*(scores.float().cpu() for scores in found))
+    @functools.cached_property
+    def scorer(self) -> Scorer:
+        """Network and novelty as one graph."""
+        return Scorer(self.network, self.novelty)
+
+    def twin(self) -> Model:
+        """Another one with the same weights in memory, and modules of its own for another thread to hook into."""
+        with torch.device("meta"):
+            network = SupervisedAutoencoder(self.card.architecture, self.card.dropout)
+        network.load_state_dict(self.network.state_dict(), assign=True)
+        return replace(self, network=network.eval().requires_grad_(requires_grad=False))
 
 
 def library_versions() -> dict[str, str]:
@@ -372,17 +388,12 @@ def read_card(folder: Path) -> ModelCard:
     return card
 
 
-def self_test(model: Model, folder: Path) -> Tensor:
-    """Score the golden samples as the daemon scores images, and compare.
-
-    Returns:
-        Those that are io, resized, in 0..1 `[N, 1, S, S]`; maybe none.
+def golden_samples(model: Model, folder: Path) -> Iterator[tuple[Path, GoldenSample, Tensor]]:
+    """File, scores and resized grey levels in 0..1 `[1, 1, S, S]` of each golden sample.
 
     Raises:
-        ModelError: One is damaged, or scores differently.
+        ModelError: One is damaged.
     """
-    size = model.card.preprocessing.image_size
-    good = [torch.empty(0, 1, size, size)]
     for sample in model.card.golden:
         path = folder / GOLDEN / sample.file
         data = _read(path, _MAX_GOLDEN_BYTES)
@@ -392,27 +403,50 @@ def self_test(model: Model, folder: Path) -> Tensor:
             image = decode(data, max_pixels=GOLDEN_MAX_PIXELS)
         except ImageError as error:
             raise ModelError(f"{path}: {error}") from None
-        grey_11SS = model.preprocessing.resized([image.pixels])
+        yield path, sample, model.preprocessing.resized([image.pixels])
+
+
+def self_test(model: Model, folder: Path) -> Tensor:
+    """Score the golden samples with torch, and compare.
+
+    Returns:
+        Those that are io, resized, in 0..1 `[N, 1, S, S]`; maybe none.
+
+    Raises:
+        ModelError: One is damaged, or scores differently.
+    """
+    size = model.card.preprocessing.image_size
+    good = [torch.empty(0, 1, size, size)]
+    for path, sample, grey_11SS in golden_samples(model, folder):
         if sample.label == "io":
             good.append(grey_11SS)
-        scores = model.scores(model.normalised(grey_11SS))
-        found, novelty = scores.logits[0], float(scores.novelty[0])
-        expected = torch.tensor(sample.logits)
-        close = torch.allclose(found, expected, rtol=1e-3, atol=_LOGIT_TOLERANCE)
-        close = close and math.isclose(novelty, sample.novelty, rel_tol=_NOVELTY_TOLERANCE)
-        probabilities = model.probability(torch.stack([found, expected])).tolist()
-        novelties = (novelty, sample.novelty)
-        verdicts = {
-            judge(probability, model.card.threshold, one).label
-            for probability, one in zip(probabilities, novelties, strict=True)
-        }
-        if not close or (len(verdicts) > 1 and not torch.allclose(found, expected, atol=1e-3)):
-            raise ModelError(
-                f"{path}: self-test failed: logits {found.tolist()}, expected {expected.tolist()}, novelty "
-                f"{novelty:.4g}, expected {sample.novelty:.4g}; this machine or its libraries compute differently: "
-                "compare `versions` in model.json, or train here"
-            )
+        check_scores(model, path, sample, model.look(model.normalised(grey_11SS)))
     return torch.cat(good)
+
+
+def check_scores(model: Model, path: Path, sample: GoldenSample, found: Findings) -> None:
+    """Compare what was found in a golden sample, by whatever runtime, with what its card says.
+
+    Raises:
+        ModelError: It scores differently.
+    """
+    scores = Scores.of(found)
+    logits, novelty = scores.logits[0], float(scores.novelty[0])
+    expected = torch.tensor(sample.logits)
+    close = torch.allclose(logits, expected, rtol=1e-3, atol=_LOGIT_TOLERANCE)
+    close = close and math.isclose(novelty, sample.novelty, rel_tol=_NOVELTY_TOLERANCE)
+    probabilities = model.probability(torch.stack([logits, expected])).tolist()
+    novelties = (novelty, sample.novelty)
+    verdicts = {
+        judge(probability, model.card.threshold, one).label
+        for probability, one in zip(probabilities, novelties, strict=True)
+    }
+    if not close or (len(verdicts) > 1 and not torch.allclose(logits, expected, atol=1e-3)):
+        raise ModelError(
+            f"{path}: self-test failed: logits {logits.tolist()}, expected {expected.tolist()}, novelty "
+            f"{novelty:.4g}, expected {sample.novelty:.4g}; this machine or its libraries compute differently: "
+            "compare `versions` in model.json, or train here"
+        )
 
 
 def _read(path: Path, max_bytes: int) -> bytes:

@@ -34,7 +34,7 @@ class SupervisedAutoencoder(nn.Module):
         if architecture == "plain":
             widths = itertools.pairwise((1, *WIDTHS))
             self.encoder = nn.Sequential(*(PlainBlock(before, width, dropout) for before, width in widths))
-            self.head = Head(WIDTHS[-1], nn.AdaptiveAvgPool2d(1), 0.0)
+            self.head = Head(WIDTHS[-1], MeanPool(), 0.0)
         else:
             blocks = (ResidualBlock(before, width) for before, width in itertools.pairwise(WIDTHS))
             self.encoder = nn.Sequential(Stem(WIDTHS[0]), *blocks)
@@ -71,7 +71,7 @@ class Head(nn.Module):
     `features` does nothing; it is where map extractors hook in.
     """
 
-    def __init__(self, width: int, pool: nn.Module, dropout: float) -> None:
+    def __init__(self, width: int, pool: MeanPool | GeneralisedMeanPool, dropout: float) -> None:
         super().__init__()
         self.features = nn.Identity()
         self.pool = pool
@@ -83,6 +83,15 @@ class Head(nn.Module):
         pooled_NC = self.pool(self.features(features_NChw)).flatten(1)
         logits: Tensor = self.linear(self.dropout(pooled_NC))
         return logits
+
+    def evidence(self, features_NChw: Tensor) -> Tensor:
+        """Features -> what each place adds to the margin of nio over io, `[N, h, w]`; in all the margin less the bias.
+
+        This is HiResCAM (`inspection.cam`) without a gradient: both pools grow in proportion to what they pool, so a
+        place's share of the pooled value is its activation times the gradient there.
+        """
+        weights_C = self.linear.weight[1] - self.linear.weight[0]
+        return (self.pool.shares(features_NChw) * weights_C[:, None, None]).sum(dim=1)
 
 
 class PlainBlock(nn.Sequential):
@@ -134,6 +143,18 @@ class ResidualBlock(nn.Module):
         return out
 
 
+class MeanPool(nn.Module):
+    """The mean of each feature map."""
+
+    def forward(self, x_NChw: Tensor) -> Tensor:
+        """`[N, C, h, w]` -> `[N, C]`."""
+        return x_NChw.mean(dim=(2, 3))
+
+    def shares(self, x_NChw: Tensor) -> Tensor:
+        """What each place adds to the pooled value, `[N, C, h, w]`."""
+        return x_NChw / (x_NChw.shape[2] * x_NChw.shape[3])
+
+
 class GeneralisedMeanPool(nn.Module):
     """The mean of order 3 over each feature map: between the average and the maximum, so small defects count.
 
@@ -146,6 +167,12 @@ class GeneralisedMeanPool(nn.Module):
         """`[N, C, h, w]` of non-negative features -> `[N, C]`."""
         powered: Tensor = x_NChw.float().clamp(min=1e-6).pow(self.order).mean(dim=(2, 3))
         return powered.pow(1 / self.order)
+
+    def shares(self, x_NChw: Tensor) -> Tensor:
+        """What each place adds to the pooled value, `[N, C, h, w]`."""
+        relative_NChw = x_NChw / self(x_NChw)[:, :, None, None]
+        shares: Tensor = x_NChw * relative_NChw.pow(self.order - 1) / (x_NChw.shape[2] * x_NChw.shape[3])
+        return shares
 
 
 def _decoder(widths: tuple[int, ...]) -> nn.Sequential:

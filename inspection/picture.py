@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import io
+import functools
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
+from torch.nn import functional
 
-from inspection import residual
+from inspection import png, residual
 from inspection.inspector import Inspection
 
 LONG_SIDE = 512
@@ -18,7 +20,9 @@ _BANNER = 52
 _NARROWEST = 300
 _OPACITY = 0.65
 _COLOURS = {"io": (46, 125, 50), "nio": (198, 40, 40)}
-_WEAK, _STRONG = np.array([255, 214, 0], np.float32), np.array([255, 0, 0], np.float32)
+_HEATS = np.arange(256, dtype=np.float32)
+_GREENS = np.rint(214 * (1 - _HEATS / 255)).tolist()  # from yellow to red
+_SAMPLED = 128  # pixels a side that tell an image's range of grey levels
 
 
 def draw(pixels: NDArray[np.float32], inspection: Inspection) -> bytes:
@@ -39,9 +43,7 @@ def draw(pixels: NDArray[np.float32], inspection: Inspection) -> bytes:
     write.rectangle((0, 0, canvas.width, _BANNER - 1), fill=_COLOURS[verdict.label])
     write.text((8, 3), f"{verdict.label}  ({verdict.reason})", "white", _font(22))
     write.text((8, 31), _second_line(inspection), "white", _font(14))
-    file = io.BytesIO()
-    canvas.save(file, "PNG", compress_level=1)
-    return file.getvalue()
+    return png.encode(np.asarray(canvas))
 
 
 def _second_line(inspection: Inspection) -> str:
@@ -63,11 +65,12 @@ def overlay_map(pixels: NDArray[np.float32], evidence: NDArray[np.float32], opac
     """
     scale = min(LONG_SIDE / pixels.shape[1], height / pixels.shape[0])
     size = max(1, round(pixels.shape[1] * scale)), max(1, round(pixels.shape[0] * scale))
-    grey = np.asarray(Image.fromarray(_stretch(pixels)).resize(size, Image.Resampling.BICUBIC), np.float32)
-    heat = enlarged(evidence, size)[..., None]
-    colour = _WEAK + (_STRONG - _WEAK) * heat
-    mixed = grey[..., None] + (colour - grey[..., None]) * heat * (opacity * _OPACITY)
-    return Image.fromarray(mixed.astype(np.uint8))
+    grey = Image.fromarray(_resized(_stretch(pixels), size))
+    heat = Image.fromarray(np.rint(evidence * 255).astype(np.uint8)).resize(size, Image.Resampling.BICUBIC)
+    mask = heat.point(np.rint(_HEATS * (opacity * _OPACITY)).tolist())
+    green = heat.point(_GREENS)
+    red, blue = Image.new("L", size, 255), Image.new("L", size, 0)
+    return Image.merge("RGB", [Image.composite(colour, grey, mask) for colour in (red, green, blue)])
 
 
 def enlarged(evidence: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
@@ -77,9 +80,21 @@ def enlarged(evidence: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np
 
 
 def _stretch(pixels: NDArray[np.float32]) -> NDArray[np.uint8]:
-    low, high = np.percentile(pixels, (0.5, 99.5))
-    return np.asarray(np.clip((pixels - low) / max(high - low, 1e-6), 0, 1) * 255, np.uint8)
+    """Grey levels in 0..255, over the range of all but the darkest and the brightest half percent of the pixels."""
+    down, across = (max(1, side // _SAMPLED) for side in pixels.shape)
+    low, high = np.percentile(pixels[::down, ::across], (0.5, 99.5))
+    levels = (pixels - np.float32(low)) * np.float32(255 / max(high - low, 1e-6))
+    return np.clip(levels, 0, 255, out=levels).astype(np.uint8)
 
 
+def _resized(levels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """As Pillow's bicubic does it, in half the time."""
+    levels_11HW = torch.from_numpy(levels)[None, None]
+    found = functional.interpolate(levels_11HW, size[::-1], mode="bicubic", antialias=True, align_corners=False)
+    shown: NDArray[np.uint8] = found[0, 0].numpy()
+    return shown
+
+
+@functools.cache
 def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     return ImageFont.load_default(size)

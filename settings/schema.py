@@ -259,6 +259,7 @@ class Settings(Section):
 
     paths: Paths
     device: Device = "auto"
+    runtime: Literal["auto", "torch", "openvino"] = "auto"
     inbox: InboxSettings
     judge: JudgeSettings
     disk: DiskSettings
@@ -272,7 +273,7 @@ class Settings(Section):
     @classmethod
     def _left_out_sections_are_defaults(cls, content: dict[str, object]) -> dict[str, object]:
         """A section may be left out, or have all its keys commented out, which YAML reads as null."""
-        sections = [name for name in cls.model_fields if name != "device"]
+        sections = [name for name in cls.model_fields if name not in {"device", "runtime"}]
         return content | {name: {} for name in sections if content.get(name) is None}
 
     @model_validator(mode="after")

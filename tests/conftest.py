@@ -90,7 +90,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def line(trained: Path, tmp_path: Path) -> Path:
     """A fresh folder with a configuration and the trained model, ready for a daemon."""
     shutil.copytree(trained / "models", tmp_path / "models", symlinks=True)
-    config = "device: cpu\ninbox: {quiet_s: 0.3, scan_s: 0.2}\n"
+    config = "device: cpu\nruntime: torch\ninbox: {quiet_s: 0.3, scan_s: 0.2}\n"
     (tmp_path / "config.yaml").write_text(config, encoding="utf-8")
     return tmp_path
 

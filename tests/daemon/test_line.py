@@ -36,7 +36,7 @@ class Bench:
         self.tally = Tally()
         self.beats: list[str] = []
         log = open_log(settings.logs, self.stream)
-        self.model = CurrentModel(settings.paths.models, settings.cam, torch.device("cpu"), log)
+        self.model = CurrentModel(settings.paths.models, settings.cam, torch.device("cpu"), settings.runtime, log)
         self.line = Line(
             settings,
             folders,
@@ -110,7 +110,7 @@ def _fail_to_inspect(bench: Bench, monkeypatch: pytest.MonkeyPatch, *, also_gold
 
     monkeypatch.setattr(inspector, "inspect", failing)
     if also_golden:
-        monkeypatch.setattr("daemon.current_model.self_test", failing)
+        monkeypatch.setattr("daemon.current_model.check_agreement", failing)
 
 
 def test_an_image_that_cannot_be_judged_is_put_away(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

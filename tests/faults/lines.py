@@ -22,7 +22,7 @@ _FORMS = {".png": "PNG", ".tif": "TIFF", ".bmp": "BMP", ".jpg": "JPEG"}
 
 def configure(line: Path, **sections: Any) -> Path:
     """Write a line's configuration; returns the line."""
-    content = {"device": "cpu", "inbox": {"quiet_s": 0.3, "scan_s": 0.2}} | sections
+    content = {"device": "cpu", "runtime": "torch", "inbox": {"quiet_s": 0.3, "scan_s": 0.2}} | sections
     (line / "config.yaml").write_text(json.dumps(content), encoding="utf-8")  # JSON is YAML
     return line
 

@@ -31,7 +31,7 @@ def _drop_of_all_ages(ledger: Ledger, image: Images, first: int) -> None:
 def test_the_clock_jumps(ledger: Ledger, nursery: Nursery, image: Images, clock_s: float, admission: str) -> None:
     """Images claimed before a jump, after it, and after it was set right are filed, however old they say they are."""
     (ledger.folder / "config.yaml").write_text(
-        f"device: cpu\ninbox: {{quiet_s: 0.1, scan_s: 0.1, admission: {admission}}}\n"
+        f"device: cpu\nruntime: torch\ninbox: {{quiet_s: 0.1, scan_s: 0.1, admission: {admission}}}\n"
     )
     _drop_of_all_ages(ledger, image, 0)
     assert nursery.once(ledger.folder, Fault(at=1, only="cam.part")) == -signal.SIGKILL
@@ -52,7 +52,7 @@ def test_the_clock_jumps(ledger: Ledger, nursery: Nursery, image: Images, clock_
 def test_old_times_do_not_hurry_it(ledger: Ledger, nursery: Nursery, image: Images, clock_s: float) -> None:
     """A file that is still written, and says it is from 1970 or 2100, is left alone until it was quiet long enough."""
     (ledger.folder / "config.yaml").write_text(
-        f"device: cpu\ninbox: {{quiet_s: {_QUIET_S}, scan_s: 0.1, admission: quiet}}\n"
+        f"device: cpu\nruntime: torch\ninbox: {{quiet_s: {_QUIET_S}, scan_s: 0.1, admission: quiet}}\n"
     )
     daemon = nursery.start(ledger.folder, fault=Fault(clock_s=clock_s))
     daemon.wait_for("watching")

@@ -11,7 +11,7 @@ from harness import IMPATIENT, Daemon, Fault, Ledger, Nursery, Trials, wait_unti
 
 Images = Callable[[int], bytes]
 
-_QUICKLY = "device: cpu\ninbox: {quiet_s: 0.05, scan_s: 0.05}\n"
+_QUICKLY = "device: cpu\nruntime: torch\ninbox: {quiet_s: 0.05, scan_s: 0.05}\n"
 _ERRORS = ["ENOSPC", "EIO", "ESTALE", "EROFS"]
 _MOUNT = 'mount -t tmpfs -o size=24M solderwatch "$0" && exec "$@"'
 

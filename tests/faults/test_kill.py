@@ -16,7 +16,7 @@ from harness import Daemon, Fault, Ledger, Nursery, Trials, wait_until
 
 Images = Callable[[int], bytes]
 
-_QUICKLY = "device: cpu\ninbox: {quiet_s: 0.05, scan_s: 0.05}\n"
+_QUICKLY = "device: cpu\nruntime: torch\ninbox: {quiet_s: 0.05, scan_s: 0.05}\n"
 _KILLED = -signal.SIGKILL
 _CALLS = ("openat", "write", "fsync", "rename", "renameat2", "unlink", "unlinkat", "mkdir", "rmdir")
 

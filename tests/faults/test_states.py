@@ -19,7 +19,7 @@ from daemon.durable import digest, rename_noreplace
 
 Images = Callable[[int], bytes]
 
-_QUICKLY = "device: cpu\ninbox: {quiet_s: 0.05, scan_s: 0.05}\n"
+_QUICKLY = "device: cpu\nruntime: torch\ninbox: {quiet_s: 0.05, scan_s: 0.05}\n"
 _names = st.sampled_from(["a.png", "b.png", "lot/a.png", "-\n.png"])
 _calls = st.integers(1, 100)
 _faults = st.one_of(

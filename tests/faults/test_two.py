@@ -16,6 +16,7 @@ Images = Callable[[int], bytes]
 
 _CONFIG = """\
 device: cpu
+runtime: torch
 inbox: {{quiet_s: 0.3, scan_s: 0.1}}
 paths: {{inbox: {inbox}, io: {data}/io, nio: {data}/nio, quarantine: {data}/quarantine, models: {models}, work: {work}}}
 """

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +14,13 @@ import torch
 from torch import Tensor, nn
 
 from inspection.cam import METHODS, MapMaker
+from inspection.extractor import Extractor
 from inspection.image import decode
 from inspection.inspector import Inspector
 from inspection.model import load
 from inspection.network import Architecture, SupervisedAutoencoder
+from inspection.novelty import DESCRIPTION, Novelty
+from inspection.scorer import Findings, Scorer
 from settings.schema import CamSettings
 
 CPU = torch.device("cpu")
@@ -62,18 +67,32 @@ def plain_logits(network: SupervisedAutoencoder, images: Tensor) -> Tensor:
     return logits
 
 
+def look(network: SupervisedAutoencoder, images: Tensor) -> Findings:
+    """What was found in the images, as an inspector finds it."""
+    with torch.inference_mode():
+        found: Findings = Scorer(network, Novelty(DESCRIPTION))(images)
+    return found
+
+
+def mapped(
+    network: SupervisedAutoencoder, method: str, images: Tensor, *, only_last_conv: bool = True
+) -> tuple[Tensor, Tensor]:
+    """Maps and peaks of images, by a map maker made for them."""
+    return MapMaker(network, method, only_last_conv=only_last_conv)(images, look(network, images))
+
+
 @every_map
 def test_maps_are_sound(architecture: Architecture, method: str, only_last_conv: bool) -> None:
     """One finite map in 0..1 for each image, with its peak at 1 or nowhere; no gradient hangs on the results."""
-    logits, maps, peaks = MapMaker(untrained(architecture), method, only_last_conv=only_last_conv)(IMAGES)
-    assert (logits.shape, len(maps), len(peaks)) == ((3, 2), 3, 3)
+    maps, peaks = mapped(untrained(architecture), method, IMAGES, only_last_conv=only_last_conv)
+    assert (len(maps), len(peaks)) == (3, 3)
     assert maps.ndim == 3
     assert maps.isfinite().all()
     assert maps.min() >= 0
     assert maps.max() <= 1
     for image, peak in zip(maps, peaks, strict=True):
         assert float(image.max()) == pytest.approx(1 if peak > 1e-8 else 0, abs=1e-5)
-    assert not any(result.requires_grad for result in (logits, maps, peaks))
+    assert not any(result.requires_grad for result in (maps, peaks))
 
 
 @every_map
@@ -81,17 +100,19 @@ def test_logits_are_those_of_the_network(architecture: Architecture, method: str
     """The extractor watches and does not touch: it changes no logit."""
     network = untrained(architecture)
     expected = plain_logits(network, IMAGES)
-    logits, _, _ = MapMaker(network, method, only_last_conv=only_last_conv)(IMAGES)
-    assert torch.allclose(logits, expected, rtol=0, atol=1e-6)
+    maker = MapMaker(network, method, only_last_conv=only_last_conv)
+    maker(IMAGES, look(network, IMAGES))
+    assert torch.equal(plain_logits(network, IMAGES), expected)
 
 
 @every_map
 def test_a_map_does_not_depend_on_its_neighbours(architecture: Architecture, method: str, only_last_conv: bool) -> None:
     """An image alone gets the map that it gets in a batch."""
-    maker = MapMaker(untrained(architecture), method, only_last_conv=only_last_conv)
-    _, together, peaks = maker(IMAGES)
+    network = untrained(architecture)
+    maker = MapMaker(network, method, only_last_conv=only_last_conv)
+    together, peaks = maker(IMAGES, look(network, IMAGES))
     for index, image in enumerate(IMAGES):
-        _, alone, peak = maker(image[None])
+        alone, peak = maker(image[None], look(network, image[None]))
         assert torch.allclose(alone[0], together[index], atol=1e-4)
         assert torch.allclose(peak[0], peaks[index], rtol=1e-3, atol=1e-8)
 
@@ -101,7 +122,7 @@ def test_the_map_lies_where_the_evidence_is(architecture: Architecture, method: 
     """A bright spot that alone speaks for nio is found in its own cell: neither turned, mirrored nor shifted."""
     image = torch.full((1, 1, 96, 96), -1.0)
     image[..., 16:32, 64:80] = 8.0
-    _, maps, _ = MapMaker(brightness_detector(architecture), method, only_last_conv=only_last_conv)(image)
+    maps, _ = mapped(brightness_detector(architecture), method, image, only_last_conv=only_last_conv)
     side = maps.shape[-1]
     y, x = divmod(int(maps[0].argmax()), side)
     assert (y * 6 // side, x * 6 // side) == (1, 4)
@@ -113,7 +134,7 @@ def test_no_evidence_is_no_map(architecture: Architecture, method: str) -> None:
     """Where nothing speaks for nio the peak is 0 and the map is empty, not noise blown up to 1."""
     image = torch.full((1, 1, 64, 64), 2.0)
     detector = brightness_detector(architecture, weight=-1.0)
-    _, maps, peaks = MapMaker(detector, method, only_last_conv=True)(image)
+    maps, peaks = mapped(detector, method, image)
     assert float(peaks[0]) == 0
     assert float(maps.max()) == 0
 
@@ -122,7 +143,7 @@ def test_no_evidence_is_no_map(architecture: Architecture, method: str) -> None:
 def test_exact_for_the_plain_network(method: str) -> None:
     """With average pooling and one linear layer the map is ReLU(sum w_k A_k)/(H*W), w the weights of nio less io's."""
     network = untrained("plain")
-    _, maps, peaks = MapMaker(network, method, only_last_conv=True)(IMAGES)
+    maps, peaks = mapped(network, method, IMAGES)
     weights = network.head.linear.weight[1] - network.head.linear.weight[0]
     features = network.encoder(IMAGES)
     expected = torch.einsum("k,nkhw->nhw", weights, features).relu() / features[0, 0].numel()
@@ -137,7 +158,7 @@ def test_contributions_add_up(architecture: Architecture) -> None:
     for sign in (1, -1):
         signed = untrained(architecture)
         signed.head.linear.weight *= sign
-        _, maps, peaks = MapMaker(signed, "HiResCAM", only_last_conv=True)(IMAGES)
+        maps, peaks = mapped(signed, "HiResCAM", IMAGES)
         evidence[sign] = (maps * peaks[:, None, None]).sum(dim=(1, 2))
     logits, bias = plain_logits(network, IMAGES), network.head.linear.bias
     expected = logits[:, 1] - logits[:, 0] - (bias[1] - bias[0])
@@ -151,47 +172,85 @@ def test_what_a_good_image_has_and_this_one_lacks_is_evidence(architecture: Arch
     good[..., 16:32, 64:80] = 8.0
     empty = torch.full((1, 1, 96, 96), -1.0)
     detector = brightness_detector(architecture, weight=-1.0)
-    maker = MapMaker(detector, "ExcessCAM", only_last_conv=True, good_N1SS=good)
-    _, maps, peaks = maker(torch.cat([empty, good[:1]]))
+    usual = look(detector, good).evidence.mean(dim=0)
+    maker = MapMaker(detector, "ExcessCAM", only_last_conv=True, usual_hw=usual)
+    images = torch.cat([empty, good[:1]])
+    maps, peaks = maker(images, look(detector, images))
     assert divmod(int(maps[0].argmax()), 6) == (1, 4)
     assert float(peaks[0]) > 0
     assert float(peaks[1]) == pytest.approx(0, abs=1e-6)
 
 
-@every_map
-def test_known_features_change_nothing(architecture: Architecture, method: str, only_last_conv: bool) -> None:
-    """Whoever has run the encoder already gets the same logits and map without running it again, where that can be."""
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_the_closed_form_is_torchcams_map(architecture: Architecture) -> None:
+    """On the last stage HiResCAM without a gradient is, to the last digits, what torchcam makes of gradients."""
     network = untrained(architecture)
-    maker = MapMaker(network, method, only_last_conv=only_last_conv)
-    with torch.inference_mode():
-        features = network.encoder(IMAGES)
-    for alone, given in zip(maker(IMAGES), maker(IMAGES, features), strict=True):
-        assert torch.allclose(alone, given, atol=1e-6)
+    found = look(network, IMAGES)
+    expected = Extractor(network, "HiResCAM", only_last_conv=True)(IMAGES, found)
+    assert expected.amax() > 1e-4
+    assert torch.allclose(found.evidence.relu(), expected, rtol=1e-5, atol=1e-7)
 
 
-def test_the_default_runs_no_encoder() -> None:
-    """Given the features, the default method costs the head alone: the encoder is not run again."""
+def test_the_closed_form_knows_dead_channels() -> None:
+    """A channel that is silent everywhere, or nearly, adds nothing: no division by what is not there."""
+    head = untrained("residual").head
+    features = torch.zeros(1, 128, 4, 4)
+    features[0, 1] = 1e-9
+    assert head.evidence(features).isfinite().all()
+    assert float(head.evidence(features).abs().max()) < 1e-8
+
+
+def test_the_default_needs_no_torchcam() -> None:
+    """The default method adds up what was found: nothing runs again, and nothing hooks into the network."""
     network = untrained("residual")
-    with torch.inference_mode():
-        features = network.encoder(IMAGES)
-    maker = MapMaker(network, CamSettings().method, only_last_conv=CamSettings().only_last_conv)
+    found = look(network, IMAGES)
+    runs: list[object] = []
+    for module in network.modules():
+        module.register_forward_hook(lambda *_: runs.append(1))
+    MapMaker(network, CamSettings().method, only_last_conv=CamSettings().only_last_conv)(IMAGES, found)
+    assert runs == []
+
+
+def test_the_encoder_is_not_run_again_for_maps_of_the_last_stage() -> None:
+    """Given what was found, XGradCAM costs the head alone."""
+    network = untrained("residual")
+    maker = MapMaker(network, "XGradCAM", only_last_conv=True)
+    found = look(network, IMAGES)
     runs: list[object] = []
     network.encoder.register_forward_hook(lambda *_: runs.append(1))
-    maker(IMAGES, features)
+    maker(IMAGES, found)
     assert runs == []
+
+
+@pytest.mark.parametrize("method", ["ExcessCAM", "XGradCAM", "SmoothGradCAMpp"])
+def test_twins_map_at_once(method: str) -> None:
+    """Two threads with a maker and a network of their own have the maps that one has alone."""
+    networks = [untrained("residual") for _ in range(2)]
+    first = MapMaker(networks[0], method, only_last_conv=True)
+    makers = [first, first.twin(networks[1])]
+    expected, _ = makers[0](IMAGES, look(networks[0], IMAGES))
+
+    def many(index: int) -> list[Tensor]:
+        return [makers[index](IMAGES, look(networks[index], IMAGES))[0] for _ in range(10)]
+
+    with ThreadPoolExecutor(2) as pool:
+        for maps in itertools.chain(*pool.map(many, range(2))):
+            assert torch.equal(maps, expected)
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 @pytest.mark.parametrize("only_last_conv", [True, False])
 def test_smooth_maps_are_repeatable(architecture: Architecture, only_last_conv: bool) -> None:
     """SmoothGradCAMpp draws noise, yet the same image has the same map, and nobody else's dice are touched."""
-    maker = MapMaker(untrained(architecture), "SmoothGradCAMpp", only_last_conv=only_last_conv)
+    network = untrained(architecture)
+    maker = MapMaker(network, "SmoothGradCAMpp", only_last_conv=only_last_conv)
+    found = look(network, IMAGES)
     torch.manual_seed(7)
     before = torch.get_rng_state()
-    _, first, _ = maker(IMAGES)
+    first, _ = maker(IMAGES, found)
     assert torch.equal(torch.get_rng_state(), before)
     torch.manual_seed(8)
-    _, second, _ = maker(IMAGES)
+    second, _ = maker(IMAGES, found)
     assert torch.equal(first, second)
 
 
@@ -202,21 +261,23 @@ def test_nothing_is_held_afterwards(architecture: Architecture, method: str, onl
     seen: list[weakref.ref[Tensor]] = []
     network.head.features.register_forward_hook(lambda _module, _inputs, output: seen.append(weakref.ref(output)))
     maker = MapMaker(network, method, only_last_conv=only_last_conv)
-    results = maker(IMAGES)
+    results = maker(IMAGES, look(network, IMAGES))
     gc.collect()
     assert seen
     assert [alive for alive in seen if alive() is not None] == []
-    assert len(results) == 3
+    assert len(results) == 2
 
 
 @pytest.mark.parametrize("method", ["XGradCAM", "SmoothGradCAMpp"])
 def test_a_failure_leaves_the_maker_usable(method: str) -> None:
     """After a batch that cannot be judged the next one has the map that it would have had."""
-    maker = MapMaker(untrained("residual"), method, only_last_conv=True)
-    _, expected, _ = maker(IMAGES)
+    network = untrained("residual")
+    maker = MapMaker(network, method, only_last_conv=True)
+    found = look(network, IMAGES)
+    expected, _ = maker(IMAGES, found)
     with pytest.raises(RuntimeError):
-        maker(torch.randn(1, 3, 64, 64))
-    assert torch.equal(maker(IMAGES)[1], expected)
+        maker(torch.randn(1, 3, 64, 64), found._replace(features=torch.zeros(1, 3, 4, 4)))
+    assert torch.equal(maker(IMAGES, found)[0], expected)
 
 
 @pytest.mark.parametrize("method", ["ExcessCAM", "XGradCAM"])
@@ -225,7 +286,9 @@ def test_an_image_of_no_numbers(architecture: Architecture, method: str) -> None
     """NaN in the image gives NaN logits, which are nio, and an empty map instead of a NaN one."""
     images = IMAGES.clone()
     images[1] = torch.nan
-    logits, maps, peaks = MapMaker(untrained(architecture), method, only_last_conv=True)(images)
+    network = untrained(architecture)
+    maps, peaks = mapped(network, method, images)
+    logits = look(network, images).logits
     assert logits[1].isnan().any()
     assert maps.isfinite().all()
     assert float(peaks[1]) == 0

@@ -1,0 +1,221 @@
+"""What runtimes promise: the same as torch to the last digits, or they are refused and it is said why."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from inspection import runtime
+from inspection.errors import ConfigError, ModelError
+from inspection.inspector import Inspection, Inspector
+from inspection.model import Model, load
+from inspection.runtime import Compiled, check_agreement, check_runtime, choose_runtime
+from inspection.scorer import Findings, Look
+
+CPU = torch.device("cpu")
+RNG = np.random.default_rng(0)
+MIXED = [RNG.random(shape, dtype=np.float32) for shape in ((40, 40), (8, 300), (300, 8), (64, 32), (512, 480))]
+needs_openvino = pytest.mark.skipif(find_spec("openvino") is None, reason="OpenVINO is not installed")
+
+
+@pytest.fixture
+def model(untrained_model: Path) -> Model:
+    """A model with random weights."""
+    return load(untrained_model, CPU)
+
+
+def inspectors(model: Model, method: str) -> tuple[Inspector, Inspector]:
+    """One that judges with torch, and one that judges with OpenVINO."""
+    compiled = Compiled(model)
+    return (
+        Inspector(model, method, only_last_conv=True),
+        Inspector(model.twin(), method, only_last_conv=True, compiled=compiled),
+    )
+
+
+def assert_same(found: list[Inspection], expected: list[Inspection]) -> None:
+    """The same verdicts, numbers and maps, but for the last digits."""
+    for one, other in zip(found, expected, strict=True):
+        assert (one.verdict.label, one.verdict.reason) == (other.verdict.label, other.verdict.reason)
+        assert one.verdict.probability == pytest.approx(other.verdict.probability, rel=1e-4)
+        assert one.verdict.novelty == pytest.approx(other.verdict.novelty, rel=1e-4)
+        assert one.peak == pytest.approx(other.peak, rel=1e-3)
+        np.testing.assert_allclose(one.evidence, other.evidence, atol=1e-3)
+
+
+@needs_openvino
+@pytest.mark.parametrize("method", ["ExcessCAM", "XGradCAM", "SmoothGradCAMpp"])
+def test_openvino_finds_what_torch_finds(model: Model, method: str) -> None:
+    """Images of all sizes, alone or in a batch, have the verdicts and maps that torch gives them."""
+    with_torch, with_openvino = inspectors(model, method)
+    assert (with_torch.runtime, with_openvino.runtime) == ("torch", "openvino")
+    assert_same(with_openvino.inspect(MIXED), with_torch.inspect(MIXED))
+    assert_same(with_openvino.inspect(MIXED[:1]), with_torch.inspect(MIXED[:1]))
+
+
+@needs_openvino
+def test_openvino_shows_what_is_strange(model: Model) -> None:
+    """Unidentified images have the same residual: the decoder starts from the features that OpenVINO found."""
+    model.network.head.linear.bias.copy_(torch.tensor([50.0, 0.0]))
+    model.novelty.farthest.fill_(1e-6)
+    with_torch, with_openvino = inspectors(model, "ExcessCAM")
+    found = with_openvino.inspect(MIXED)
+    assert {one.method for one in found} == {"residual"}
+    assert_same(found, with_torch.inspect(MIXED))
+
+
+@needs_openvino
+@pytest.mark.parametrize("level", [np.nan, np.inf])
+def test_no_number_is_nio_with_openvino(model: Model, level: float) -> None:
+    """An image that is no number is never io, and its neighbours are judged as ever."""
+    with_torch, with_openvino = inspectors(model, "ExcessCAM")
+    images = [MIXED[0], np.full((40, 40), level, np.float32), MIXED[1]]
+    found = with_openvino.inspect(images)
+    assert (found[1].verdict.label, found[1].verdict.probability) == ("nio", None)
+    assert_same(found[::2], with_torch.inspect(images)[::2])
+
+
+@pytest.mark.parametrize("method", ["ExcessCAM", "XGradCAM", "SmoothGradCAMpp"])
+@pytest.mark.parametrize("name", ["torch", pytest.param("openvino", marks=needs_openvino)])
+def test_twins_judge_at_once(model: Model, method: str, name: str) -> None:
+    """Threads with a twin each have the inspections that one has alone."""
+    compiled = Compiled(model) if name == "openvino" else None
+    inspector = Inspector(model, method, only_last_conv=True, compiled=compiled)
+    expected = inspector.inspect(MIXED)
+    twins = [inspector.twin() for _ in range(3)]
+
+    def many(twin: Inspector) -> list[list[Inspection]]:
+        return [[twin.inspect([image])[0] for image in MIXED] for _ in range(3)]
+
+    with ThreadPoolExecutor(3) as pool:
+        for rounds in pool.map(many, twins):
+            for found in rounds:
+                assert_same(found, expected)
+
+
+def test_a_twin_costs_no_weights(model: Model) -> None:
+    """A twin's weights are those of its model in memory, its modules are not: hooks see one thread only."""
+    twin = model.twin()
+    for one, other in zip(model.network.parameters(), twin.network.parameters(), strict=True):
+        assert one.data_ptr() == other.data_ptr()
+        assert not other.requires_grad
+    assert not set(map(id, model.network.modules())) & set(map(id, twin.network.modules()))
+    assert not any(module.training for module in twin.network.modules())
+    images = model.batch(MIXED)
+    assert torch.equal(twin.look(images).logits, model.look(images).logits)
+
+
+class _Tampered:
+    """Stands for a compiled model that computes something else."""
+
+    def __init__(self, change: Callable[[Findings], Findings]) -> None:
+        self._change = change
+
+    def request(self, model: Model) -> Look:
+        def look(images_N1SS: Tensor) -> Findings:
+            return self._change(model.look(images_N1SS))
+
+        return look
+
+
+def _shifted(name: str, by: float) -> Callable[[Findings], Findings]:
+    return lambda found: found._replace(**{name: getattr(found, name) + by})
+
+
+DIFFERENT = [
+    pytest.param(_shifted(name, by), id=name)
+    for name, by in (("logits", 0.1), ("novelty", 0.1), ("evidence", 0.01), ("features", 0.01))
+]
+
+
+@pytest.mark.parametrize("change", DIFFERENT)
+def test_what_disagrees_is_refused(
+    model: Model, untrained_model: Path, monkeypatch: pytest.MonkeyPatch, change: Callable[[Findings], Findings]
+) -> None:
+    """Scores, maps or features that are not torch's: `auto` takes torch and says why, `openvino` is an error."""
+    monkeypatch.setattr(runtime, "_installed", lambda: True)
+    monkeypatch.setattr(runtime, "Compiled", lambda _model: _Tampered(change))
+    choice = choose_runtime("auto", model, untrained_model)
+    assert choice.compiled is None
+    assert choice.refused is not None
+    assert "golden" in choice.refused
+    with pytest.raises(ModelError, match=r"^runtime: openvino: .* set runtime: auto or torch$"):
+        choose_runtime("openvino", model, untrained_model)
+
+
+def test_the_last_digits_are_no_disagreement(model: Model, untrained_model: Path) -> None:
+    """What processors differ by anyway is taken."""
+    for name in Findings._fields:
+        check_agreement(model, untrained_model, _Tampered(_shifted(name, 1e-6)).request(model))
+
+
+def test_what_fails_is_refused(model: Model, untrained_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An OpenVINO that cannot be imported or raises whatever it likes costs `auto` nothing but the speed."""
+
+    def broken(_: Model) -> Compiled:
+        raise RuntimeError("libtbb.so.12: cannot open\nshared object file")
+
+    monkeypatch.setattr(runtime, "_installed", lambda: True)
+    monkeypatch.setattr(runtime, "Compiled", broken)
+    choice = choose_runtime("auto", model, untrained_model)
+    assert (choice.compiled, choice.refused) == (None, "libtbb.so.12: cannot open shared object file")
+
+
+def test_without_openvino(model: Model, untrained_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where it is not installed `auto` is torch and nothing was refused; asked for, it is one clear error."""
+    monkeypatch.setattr(runtime, "_installed", lambda: False)
+    choice = choose_runtime("auto", model, untrained_model)
+    assert (choice.compiled, choice.refused) == (None, None)
+    assert "not installed" in choice.why
+    with pytest.raises(ConfigError, match="not installed"):
+        choose_runtime("openvino", model, untrained_model)
+
+
+def test_a_gpu_is_torchs(model: Model, untrained_model: Path) -> None:
+    """On a GPU `auto` means torch; OpenVINO there is a mistake in the configuration."""
+    on_gpu = replace(model, device=torch.device("cuda"))
+    assert choose_runtime("auto", on_gpu, untrained_model).why == "on cuda"
+    with pytest.raises(ConfigError, match="set device: cpu"):
+        check_runtime("openvino", torch.device("cuda"))
+
+
+def test_torch_when_asked_for(model: Model, untrained_model: Path) -> None:
+    """`torch` is torch, whatever is installed."""
+    assert choose_runtime("torch", model, untrained_model) == runtime.Choice(None, "asked for")
+
+
+@needs_openvino
+def test_a_trained_model_agrees(trained: Path) -> None:
+    """Where it is installed `auto` takes it for a trained model."""
+    folder = trained / "models" / "current"
+    choice = choose_runtime("auto", load(folder, CPU), folder)
+    assert choice.compiled
+    assert choice.refused is None
+
+
+@needs_openvino
+def test_nothing_calls_home(untrained_model: Path) -> None:
+    """OpenVINO's package that reports its use over the network is not even imported, and no connection is tried."""
+    code = f"""
+import sys
+sys.addaudithook(lambda event, _: event.startswith("socket.") and sys.exit(event))
+import torch
+from pathlib import Path
+from inspection.model import load
+from inspection.runtime import choose_runtime
+folder = Path({str(untrained_model)!r})
+assert choose_runtime("openvino", load(folder, torch.device("cpu")), folder).compiled
+assert sys.modules["openvino_telemetry"] is None
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
