@@ -6,6 +6,8 @@ the head only. Shapes: N images, S pixels a side, maps of h x w.
 
 from __future__ import annotations
 
+import threading
+from copy import copy
 from typing import Any
 
 import torch
@@ -17,6 +19,8 @@ from inspection.network import SupervisedAutoencoder
 
 _NIO = 1
 _SMOOTH_SEED = 0
+_SEEDING = threading.Lock()
+"""There is one generator for all threads."""
 
 
 class HiResCAM(methods.GradCAM):
@@ -70,7 +74,7 @@ _IN_LOGITS = {"ExcessCAM", "HiResCAM", "XGradCAM", "GradCAM", "LayerCAM"}
 
 
 class MapMaker:
-    """One torchcam extractor for a network's life. Not thread-safe, as torchcam is not.
+    """One torchcam extractor for a network's life. Not thread-safe, as torchcam is not; each thread has a `twin`.
 
     Args:
         network: In evaluation mode.
@@ -82,8 +86,25 @@ class MapMaker:
     def __init__(
         self, network: SupervisedAutoencoder, method: str, *, only_last_conv: bool, good_N1SS: Tensor | None = None
     ) -> None:
-        self._network = network
         self._method = method
+        self._only_last_conv = only_last_conv
+        self._hook(network)
+        self.peaks_in_logits = only_last_conv and method in _IN_LOGITS
+        """Whether the peaks are absolute; else they only tell whether there is evidence at all."""
+        self._usual_hw: Tensor | float = 0.0
+        if method == "ExcessCAM" and good_N1SS is not None and len(good_N1SS):
+            _, maps_Nhw = self._raw(good_N1SS, None)
+            self._usual_hw = maps_Nhw.mean(dim=0)
+
+    def twin(self, network: SupervisedAutoencoder) -> MapMaker:
+        """One that makes the same maps of another network with the same weights."""
+        twin = copy(self)
+        twin._hook(network)
+        return twin
+
+    def _hook(self, network: SupervisedAutoencoder) -> None:
+        only_last_conv, method = self._only_last_conv, self._method
+        self._network = network
         # The decoder has no part in the verdict.
         self._classifier = nn.Sequential()
         self._classifier.add_module("encoder", network.encoder)
@@ -95,12 +116,6 @@ class MapMaker:
             layers = "features" if self._head_alone else "head.features"
         options = {"fc_layer": "linear"} if method == "CAM" else {}
         self._extractor: Any = METHODS[method](hooked, layers, **options)
-        self.peaks_in_logits = only_last_conv and method in _IN_LOGITS
-        """Whether the peaks are absolute; else they only tell whether there is evidence at all."""
-        self._usual_hw: Tensor | float = 0.0
-        if method == "ExcessCAM" and good_N1SS is not None and len(good_N1SS):
-            _, maps_Nhw = self._raw(good_N1SS, None)
-            self._usual_hw = maps_Nhw.mean(dim=0)
 
     def __call__(self, images_N1SS: Tensor, features_NChw: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
         """Score a batch and map the evidence for nio in each image.
@@ -151,7 +166,7 @@ class MapMaker:
 
     def _seeded(self, image_11SS: Tensor) -> tuple[Tensor, Tensor]:
         devices = [image_11SS.device] if image_11SS.is_cuda else []
-        with torch.random.fork_rng(devices):
+        with _SEEDING, torch.random.fork_rng(devices):
             torch.manual_seed(_SMOOTH_SEED)
             return self._map(image_11SS)
 

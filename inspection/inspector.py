@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -41,7 +42,7 @@ class Inspection:
 
 
 class Inspector:
-    """Judges images with one model. Not thread-safe.
+    """Judges images with one model. Not thread-safe: each thread has its own, a `twin`.
 
     Args:
         model: Loaded on the device that judges.
@@ -57,6 +58,13 @@ class Inspector:
         self._usual_residual_SS: Tensor | float = 0.0
         if len(model.good):
             self._usual_residual_SS = self._residual(model.good, self._stages(good_N1SS)[-1]).mean(dim=0)
+
+    def twin(self) -> Inspector:
+        """Another one for another thread: the same weights in a network and a map extractor of its own."""
+        twin = copy(self)
+        twin.model = self.model.twin()
+        twin._maps = self._maps.twin(twin.model.network)  # noqa: SLF001 - it is one of us
+        return twin
 
     def inspect(self, images: Sequence[NDArray[np.float32]]) -> list[Inspection]:
         """Judge grey images `[H, W]` in 0..1, of any sizes; one inspection each, in their order."""

@@ -190,6 +190,14 @@ class Model:
         """What images go through before the network sees them."""
         return Preprocessing(**self.card.preprocessing.model_dump())
 
+    def twin(self) -> Model:
+        """The same model with a network of its own, which another thread may hook into; it makes no random numbers."""
+        with torch.device("meta"):
+            network = SupervisedAutoencoder(self.card.architecture, self.card.dropout)
+        weights = {name: weight.clone() for name, weight in self.network.state_dict().items()}
+        network.load_state_dict(weights, assign=True)
+        return replace(self, network=network.eval().requires_grad_(requires_grad=False))
+
     def batch(self, images: Sequence[NDArray[np.float32]]) -> Tensor:
         """Grey images `[H, W]` in 0..1 -> normalised `[N, 1, S, S]` on the model's device."""
         return self.normalised(self.preprocessing.resized(images))
