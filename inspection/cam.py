@@ -99,7 +99,7 @@ class MapMaker:
     def twin(self, network: SupervisedAutoencoder) -> MapMaker:
         """One that makes the same maps of another network with the same weights."""
         twin = copy(self)
-        twin._hook(network)
+        twin._hook(network)  # noqa: SLF001 - it is one of us
         return twin
 
     def _hook(self, network: SupervisedAutoencoder) -> None:

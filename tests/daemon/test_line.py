@@ -19,9 +19,11 @@ from daemon import durable
 from daemon.current_model import CurrentModel
 from daemon.drift import DriftWatch
 from daemon.folders import Folders
-from daemon.line import Line, Tally
+from daemon.line import Line
 from daemon.logs import open_log
+from daemon.tally import Tally
 from inspection.errors import DeviceError, SolderwatchError
+from inspection.inspector import Inspector
 from settings import load
 
 
@@ -78,9 +80,13 @@ def _failing(real: Callable[..., Any], code: int, times: int, name: str = "") ->
     return call
 
 
+def _fail_to_write(monkeypatch: pytest.MonkeyPatch, times: int) -> None:
+    monkeypatch.setattr(durable.Unsynced, "write", _failing(durable.Unsynced.write, errno.ENOSPC, times))
+
+
 def test_a_full_disk_is_waited_for(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """While nothing can be written everything is kept; once there is room again, everything is judged, each once."""
-    monkeypatch.setattr(durable, "write", _failing(durable.write, errno.ENOSPC, 2))
+    _fail_to_write(monkeypatch, 2)
     bench.line.run(once=True)
     assert len(bench.events("trouble")) == 2
     assert sorted(event["file"] for event in bench.events("decision")) == ["0.png", "1.png", "2.png"]
@@ -98,9 +104,16 @@ def test_a_file_that_cannot_be_moved_does_not_stop_the_others(bench: Bench, monk
     assert [path.name for path in bench.inbox.iterdir()] == ["1.png"]
 
 
-def _fail_to_inspect(bench: Bench, monkeypatch: pytest.MonkeyPatch, *, also_golden: bool) -> None:
+def _judge_with_the_original(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Inspector:
+    """The workers take the one whose calls can be made to fail, instead of twins."""
     inspector = bench.model.refresh()
     assert inspector
+    monkeypatch.setattr(inspector, "twin", lambda: inspector)
+    return inspector
+
+
+def _fail_to_inspect(bench: Bench, monkeypatch: pytest.MonkeyPatch, *, also_golden: bool) -> None:
+    inspector = _judge_with_the_original(bench, monkeypatch)
     inspect = inspector.inspect
 
     def failing(images: Any) -> Any:
@@ -134,42 +147,17 @@ def test_a_processor_that_fails_costs_no_image(bench: Bench, monkeypatch: pytest
     assert len(again.events("decision")) == 3
 
 
-def _with_room_for(bench: Bench, monkeypatch: pytest.MonkeyPatch, room: list[int]) -> list[int]:
-    """A GPU that takes so many images at once; returns the sizes of the batches it was asked to judge."""
-    inspector = bench.model.refresh()
-    assert inspector
-    inspect, asked = inspector.inspect, []
+def test_a_gpu_without_any_room_is_waited_for(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When not even one image fits the line backs off, keeps the images in hand, and goes on by itself."""
+    inspector = _judge_with_the_original(bench, monkeypatch)
+    inspect, room = inspector.inspect, [0]
 
     def limited(images: Any) -> Any:
-        asked.append(len(images))
         if len(images) > room[0]:
             raise torch.OutOfMemoryError("CUDA out of memory")
         return inspect(images)
 
     monkeypatch.setattr(inspector, "inspect", limited)
-    return asked
-
-
-def test_a_full_gpu_is_asked_for_half_and_later_for_more(
-    bench: Bench, trained: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Out of memory halves the batch, drops nothing, and larger batches are tried again when it went well for long."""
-    monkeypatch.setattr("daemon.line._GOOD_BATCHES", 2)
-    for index, path in enumerate(sorted((trained / "dataset" / "io").iterdir())[:40]):
-        shutil.copyfile(path, bench.inbox / f"{index}.png")
-    room = [3]
-    asked = _with_room_for(bench, monkeypatch, room)
-    bench.line.run(once=True)
-    assert len({event["file"] for event in bench.events("decision")}) == 40
-    assert asked[:4] == [8, 4, 2, 2]
-    assert not bench.events("trouble")
-    assert 4 in asked[6:]
-
-
-def test_a_gpu_without_any_room_is_waited_for(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """When not even one image fits the line backs off, keeps the images in hand, and goes on by itself."""
-    room = [0]
-    _with_room_for(bench, monkeypatch, room)
 
     def beat(state: str, _: bool) -> None:
         if state.startswith("trouble"):
@@ -231,6 +219,6 @@ def test_an_image_that_was_deleted_from_work_is_forgotten(bench: Bench) -> None:
 def test_a_wait_is_no_silence(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """While the line waits for images or for room on the disk it says that it is alive."""
     bench.line._beat_s = 0.05
-    monkeypatch.setattr(durable, "write", _failing(durable.write, errno.ENOSPC, 1))
+    _fail_to_write(monkeypatch, 1)
     bench.line.run(once=True)
     assert len([beat for beat in bench.beats if beat.startswith("trouble")]) > 5
