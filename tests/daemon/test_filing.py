@@ -474,3 +474,65 @@ def test_a_claim_is_never_removed_with_an_image_in_it(folders: dict[str, Path]) 
     with pytest.raises(OSError, match="not empty"):
         filing.claims.forget(claim)
     assert claim.image.read_bytes() == b"image"
+
+
+def test_nothing_is_visible_before_what_it_rests_on_is_durable(
+    folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a group each image has its own order of syncs and renames; the folders are synced once for all of them."""
+    calls: list[tuple[str, str]] = []
+    fsync, rename, replace = os.fsync, durable.rename_noreplace, Path.replace
+
+    def synced(descriptor: int) -> None:
+        fsync(descriptor)
+        calls.append(("sync", os.readlink(f"/proc/self/fd/{descriptor}")))  # noqa: PTH115 - a name, not a path
+
+    def renamed(source: Path, target: Path) -> None:
+        rename(source, target)
+        calls.append(("appears", os.path.realpath(target)))
+
+    def decided(source: Path, target: Path) -> None:
+        replace(source, target)
+        calls.append(("decided", str(target)))
+
+    alone = _Alone(folders)
+    for name in ("a.png", "b.png", "c.png"):
+        (folders["inbox"] / name).write_bytes(b"image")
+    candidates = [Candidate(path, Path(path.name), settled=True) for path in sorted(folders["inbox"].iterdir())]
+    claims = [found for claim in alone.claims.begin(candidates) if (found := alone.claims.take(claim))]
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(durable, "rename_noreplace", renamed)
+    monkeypatch.setattr(Path, "replace", decided)
+    decisions = [Decision(claim, "io", RECORD, b"map") for claim in claims]
+    assert len(alone.filing.publish(alone.filing.commit(decisions, _nothing_passes), _nothing_passes)) == 3
+    io = str(folders["io"])
+    for claim in claims:
+        decision = calls.index(("decided", f"{claim.folder}/decision.json"))
+        for name in (claim.image.name, "cam.part", "sidecar.part", "decision.json.new"):
+            assert calls.index(("sync", f"{claim.folder}/{name}")) < decision
+        durable_at = calls.index(("sync", str(claim.folder)))
+        sidecars = [calls.index(("appears", f"{io}/{claim.image.name}{end}")) for end in (".cam.png", ".json")]
+        image = calls.index(("appears", f"{io}/{claim.image.name}"))
+        assert decision < durable_at < min(sidecars)
+        assert max(sidecars) < calls.index(("sync", io)) < image < len(calls) - 1 - calls[::-1].index(("sync", io))
+    assert calls.count(("sync", io)) == 2
+
+
+def test_a_name_that_two_of_a_group_want(folders: dict[str, Path]) -> None:
+    """Two images that come to the same name are both filed, each whole, with its own sidecars."""
+    for name in ("lot/a.png", "lot_a.png"):
+        (folders["inbox"] / name).parent.mkdir(exist_ok=True)
+        (folders["inbox"] / name).write_bytes(name.encode())
+    (folders["io"] / "lot").write_bytes(b"a file where the folder should be")
+    alone = _Alone(folders)
+    begun = alone.claims.begin(
+        [Candidate(folders["inbox"] / name, Path(name), settled=True) for name in ("lot/a.png", "lot_a.png")]
+    )
+    claims = [found for claim in begun if (found := alone.claims.take(claim))]
+    decisions = [Decision(claim, "io", {"file": str(claim.source)}, b"map") for claim in claims]
+    published = alone.filing.publish(alone.filing.commit(decisions, _nothing_passes), _nothing_passes)
+    assert {done.record["filed_as"] for done in published} == {"lot_a.png", "lot_a~2.png"}
+    for done in published:
+        place = folders["io"] / done.record["filed_as"]
+        assert place.read_bytes() == done.record["file"].encode()
+        assert json.loads(Path(f"{place}.json").read_bytes()) == done.told
