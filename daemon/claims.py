@@ -50,7 +50,7 @@ class Claims:
 
     def begin(self, candidates: Sequence[Candidate]) -> list[Claim]:
         """Make claims durable in work, before any of their images is taken; all of them or none."""
-        self._tidy()
+        self.tidy()
         claims = [self._new(candidate) for candidate in candidates]
         try:
             with self._folders.beneath("work") as work:
@@ -146,7 +146,8 @@ class Claims:
         except OSError:
             self._left_over.append(claim)
 
-    def _tidy(self) -> None:
+    def tidy(self) -> None:
+        """Try once more to remove what could not be removed."""
         left_over, self._left_over = self._left_over, []
         for claim in left_over:
             self.discard(claim)

@@ -108,8 +108,9 @@ class Pipeline:
         return list(self._in_hand.values())
 
     def close(self) -> None:
-        """End the workers."""
+        """End the workers, and leave nothing behind."""
         self._workers.close()
+        self._claims.tidy()
 
     def needs_model(self, claim: Claim) -> bool:
         """Whether an image in hand cannot be brought to its end without one."""
