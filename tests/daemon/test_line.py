@@ -3,59 +3,19 @@
 from __future__ import annotations
 
 import errno
-import io
 import json
 import os
 import shutil
 import threading
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from bench import Bench, failing
 
 from daemon import durable
-from daemon.current_model import CurrentModel
-from daemon.drift import DriftWatch
-from daemon.folders import Folders
-from daemon.line import Line
-from daemon.logs import open_log
-from daemon.tally import Tally
 from inspection.errors import DeviceError, SolderwatchError
-from inspection.inspector import Inspector
-from settings import load
-
-
-class Bench:
-    """A line in a folder, with its log and its tally."""
-
-    def __init__(self, folder: Path) -> None:
-        settings = load(folder / "config.yaml")
-        folders = Folders(settings.paths.line, settings.inbox.admission)
-        folders.make()
-        self.stream = io.StringIO()
-        self.tally = Tally()
-        self.beats: list[str] = []
-        log = open_log(settings.logs, self.stream)
-        self.model = CurrentModel(settings.paths.models, settings.cam, torch.device("cpu"), log)
-        self.line = Line(
-            settings,
-            folders,
-            self.model,
-            log,
-            stop=threading.Event(),
-            wake=threading.Event(),
-            tally=self.tally,
-            drift=DriftWatch(settings.drift, folders, log),
-            beat=lambda state, _: self.beats.append(state),
-        )
-        self.inbox = settings.paths.inbox
-
-    def events(self, name: str) -> list[dict[str, Any]]:
-        """What was logged."""
-        found = [json.loads(line) for line in self.stream.getvalue().splitlines()]
-        return [event for event in found if event["event"] == name]
 
 
 @pytest.fixture
@@ -67,21 +27,8 @@ def bench(line: Path, trained: Path) -> Bench:
     return made
 
 
-def _failing(real: Callable[..., Any], code: int, times: int, name: str = "") -> Callable[..., Any]:
-    """A call that fails so often, on paths that hold a name, and then works."""
-    left = [times]
-
-    def call(path: Path, *rest: Any) -> Any:
-        if left[0] and name in str(path):
-            left[0] -= 1
-            raise OSError(code, os.strerror(code), str(path))
-        return real(path, *rest)
-
-    return call
-
-
 def _fail_to_write(monkeypatch: pytest.MonkeyPatch, times: int) -> None:
-    monkeypatch.setattr(durable.Unsynced, "write", _failing(durable.Unsynced.write, errno.ENOSPC, times))
+    monkeypatch.setattr(durable.Unsynced, "write", failing(durable.Unsynced.write, errno.ENOSPC, times))
 
 
 def test_a_full_disk_is_waited_for(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -95,7 +42,7 @@ def test_a_full_disk_is_waited_for(bench: Bench, monkeypatch: pytest.MonkeyPatch
 
 def test_a_file_that_cannot_be_moved_does_not_stop_the_others(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """One file that is not ours to move stays where it is and is told; the others are judged."""
-    monkeypatch.setattr(Path, "rename", _failing(Path.rename, errno.EACCES, -1, "/1.png"))
+    monkeypatch.setattr(Path, "rename", failing(Path.rename, errno.EACCES, -1, "/1.png"))
     with pytest.raises(SolderwatchError, match="1 files"):
         bench.line.run(once=True)
     assert sorted(event["file"] for event in bench.events("decision")) == ["0.png", "2.png"]
@@ -104,26 +51,18 @@ def test_a_file_that_cannot_be_moved_does_not_stop_the_others(bench: Bench, monk
     assert [path.name for path in bench.inbox.iterdir()] == ["1.png"]
 
 
-def _judge_with_the_original(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Inspector:
-    """The workers take the one whose calls can be made to fail, instead of twins."""
-    inspector = bench.model.refresh()
-    assert inspector
-    monkeypatch.setattr(inspector, "twin", lambda: inspector)
-    return inspector
-
-
 def _fail_to_inspect(bench: Bench, monkeypatch: pytest.MonkeyPatch, *, also_golden: bool) -> None:
-    inspector = _judge_with_the_original(bench, monkeypatch)
+    inspector = bench.judge_with_the_original(monkeypatch)
     inspect = inspector.inspect
 
-    def failing(images: Any) -> Any:
+    def fails(images: Any) -> Any:
         if len(images) > 1 or images[0].shape == (40, 40):
             raise RuntimeError("unspecified launch failure")
         return inspect(images)
 
-    monkeypatch.setattr(inspector, "inspect", failing)
+    monkeypatch.setattr(inspector, "inspect", fails)
     if also_golden:
-        monkeypatch.setattr("daemon.current_model.self_test", failing)
+        monkeypatch.setattr("daemon.current_model.self_test", fails)
 
 
 def test_an_image_that_cannot_be_judged_is_put_away(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -140,6 +79,7 @@ def test_a_processor_that_fails_costs_no_image(bench: Bench, monkeypatch: pytest
     with pytest.raises(DeviceError, match="golden"):
         bench.line.run(once=True)
     assert not bench.events("quarantine")
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("worker")]
     monkeypatch.undo()
     again = Bench(bench.inbox.parents[1])
     again.line.recover(interrupted=True)
@@ -149,7 +89,7 @@ def test_a_processor_that_fails_costs_no_image(bench: Bench, monkeypatch: pytest
 
 def test_a_gpu_without_any_room_is_waited_for(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """When not even one image fits the line backs off, keeps the images in hand, and goes on by itself."""
-    inspector = _judge_with_the_original(bench, monkeypatch)
+    inspector = bench.judge_with_the_original(monkeypatch)
     inspect, room = inspector.inspect, [0]
 
     def limited(images: Any) -> Any:
