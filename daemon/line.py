@@ -22,6 +22,7 @@ from inspection.files import readable
 from settings import Settings
 
 _TICK_S = 1.0
+_SCANS_IN_A_ROW = 20
 _RETENTION_S, _RETENTION_IN_TROUBLE_S = 0.05, 1.0
 
 
@@ -164,9 +165,8 @@ class Line:
         self._retention.work(_RETENTION_S)
         if inspector is None:
             return False
-        self._passed_over = 0
         with self._pipeline.flowing():
-            for group in _groups(self.inbox.scan()):
+            for group in self._arriving():
                 check_room(self._folders, self._settings.disk)
                 self._passed_over += self._pipeline.put(group)
                 self._tick()
@@ -177,6 +177,17 @@ class Line:
         self._say_unreadable()
         self._trouble.over()
         return not self._pipeline.waiting() and self.inbox.waiting == 0
+
+    def _arriving(self) -> Iterator[list[Candidate]]:
+        """What is in the inbox, a group at a time, and what has come meanwhile; a lone image is a group of its own."""
+        for _ in range(_SCANS_IN_A_ROW):
+            self._passed_over = 0
+            candidates = self.inbox.scan()
+            while group := list(itertools.islice(candidates, GROUP)):
+                yield group
+            if not self._wake.is_set():
+                return
+            self._wake.clear()
 
     def _keep_watch(self) -> None:
         """Arm the watch, and say once when events stop or return."""
@@ -244,9 +255,3 @@ class Line:
         if self._trouble.backoff_s:
             return "trouble, retrying"
         return "watching" if self._model.inspector else "no model yet: run solderwatch-train"
-
-
-def _groups(items: Iterator[Candidate]) -> Iterator[list[Candidate]]:
-    """As many at a time as there are, up to a whole group."""
-    while group := list(itertools.islice(items, GROUP)):
-        yield group

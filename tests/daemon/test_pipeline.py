@@ -73,6 +73,33 @@ def test_a_group_is_filed_while_the_next_one_is_judged(bench: Bench, monkeypatch
     assert len(bench.events("decision")) == 12
 
 
+def test_an_image_that_comes_later_need_not_wait_for_those_before_it(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the workers are at one group, what arrives is taken in hand, be it a single image."""
+    inspector = bench.judge_with_the_original(monkeypatch)
+    inspect, lock, begun, taken = inspector.inspect, threading.Lock(), [], threading.Event()
+
+    def slow(images: Any) -> Any:
+        with lock:
+            begun.append(1)
+            if len(begun) == 1:
+                shutil.copyfile(bench.inbox.parents[1] / "late.png", bench.inbox / "late.png")
+                bench.wake.set()
+            for _ in range(200 if len(begun) == 12 else 0):
+                if list((bench.inbox.parent / "work").glob("*/late.png")):
+                    taken.set()
+                    break
+                bench.stop.wait(0.05)
+            return inspect(images)
+
+    shutil.copyfile(bench.inbox / "00.png", bench.inbox.parents[1] / "late.png")
+    monkeypatch.setattr(inspector, "inspect", slow)
+    bench.line.run(once=True)
+    assert taken.is_set()
+    assert len(bench.events("decision")) == 13
+
+
 @pytest.mark.usefixtures("small_groups")
 def test_memory_is_bounded(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """However many wait: each worker holds the pixels of one image, and two groups are in hand."""

@@ -35,14 +35,14 @@ class Bench:
         self.beats: list[str] = []
         log = open_log(settings.logs, self.stream)
         self.model = CurrentModel(settings.paths.models, settings.cam, torch.device("cpu"), log)
-        self.stop = threading.Event()
+        self.stop, self.wake = threading.Event(), threading.Event()
         self.line = Line(
             settings,
             folders,
             self.model,
             log,
             stop=self.stop,
-            wake=threading.Event(),
+            wake=self.wake,
             tally=self.tally,
             drift=DriftWatch(settings.drift, folders, log),
             beat=lambda state, _: self.beats.append(state),
