@@ -21,7 +21,8 @@ from benchmarks.row import Row
 from inspection.network import SupervisedAutoencoder
 from inspection.preprocess import Preprocessing
 from settings.schema import TrainingSettings
-from training.fit import BalancedImages, fit
+from training.balance import BalancedImages
+from training.fit import fit
 from training.simulate import simulate
 
 _SIDE = 128

@@ -6,22 +6,25 @@ import hashlib
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from benchmarks.bench import Line
-from daemon.filing import Claim, Filing
+from daemon.claim import Claim
+from daemon.claims import Claims
+from daemon.filing import Decision, Filing
 from daemon.folders import Folders
 from daemon.inbox import Candidate
-from daemon.logs import open_log
+from daemon.logs import open_log, together
 from inspection import picture
 from inspection.image import decode
 from inspection.inspector import Inspection, Inspector
 from inspection.model import load as load_model
+from inspection.runtime import choose_runtime
 from settings import load
 from settings.schema import CURRENT
 
@@ -43,11 +46,15 @@ class Stages:
         folders.make()
         folders.look()
         self._inbox = settings.paths.inbox
-        self._filing = Filing(folders)
+        self._claims = Claims(folders)
+        self._filing = Filing(folders, self._claims)
         with Path(os.devnull).open("w", encoding="utf-8") as nowhere:
             self._log = open_log(settings.logs, nowhere)
-        model = load_model(settings.paths.models / CURRENT, torch.device("cpu"))
-        self._inspector = Inspector(model, settings.cam.method, only_last_conv=settings.cam.only_last_conv)
+        folder = settings.paths.models / CURRENT
+        model = load_model(folder, torch.device("cpu"))
+        compiled = choose_runtime(settings.runtime, model, folder).compiled
+        cam = settings.cam
+        self._inspector = Inspector(model, cam.method, only_last_conv=cam.only_last_conv, compiled=compiled)
         self._clock: Clock = time.perf_counter
         self._spent: dict[str, float] = {}
 
@@ -56,17 +63,18 @@ class Stages:
         self._clock, self._spent = clock, dict.fromkeys(NAMES, 0.0)
         candidates = [self._drop(number, image) for number, image in enumerate(images)]
         with self._in("file"):
-            claims = [taken for one in candidates if (taken := self._filing.take(self._filing.begin(one)))]
-            files = [self._filing.read(claim, 2**30) for claim in claims]
+            begun = self._claims.begin(candidates)
+            claims = [taken for claim in begun if (taken := self._claims.take(claim))]
+            self._claims.settle(claims)
+            files = [self._claims.read(claim, 2**30) for claim in claims]
         with self._in("decode"):
             decoded = [decode(data, max_pixels=10**8) for data in files]
         with self._in("judge"):
-            found = self._inspector.inspect([image.pixels for image in decoded])
+            found = [self._inspector.inspect([image.pixels])[0] for image in decoded]
         with self._in("draw"):
             drawn = [picture.draw(image.pixels, one) for image, one in zip(decoded, found, strict=True)]
         with self._in("file"):
-            for claim, data, one, picture_ in zip(claims, files, found, drawn, strict=True):
-                self._file(claim, data, one, picture_)
+            self._file(map(self._decision, claims, files, found, drawn))
         return self._spent
 
     @contextmanager
@@ -79,16 +87,25 @@ class Stages:
         path = Path(shutil.copyfile(image, self._inbox / f"{time.monotonic_ns()}-{number}.png"))
         return Candidate(path, path.relative_to(self._inbox), settled=True, inode=path.stat().st_ino)
 
-    def _file(self, claim: Claim, data: bytes, found: Inspection, drawn: bytes) -> None:
+    def _decision(self, claim: Claim, data: bytes, found: Inspection, drawn: bytes) -> Decision:
         record: dict[str, Any] = {
             "file": str(claim.source),
             "verdict": found.verdict.label,
             "sha256": hashlib.sha256(data).hexdigest(),
             "model": self._inspector.model.card.model_id,
         }
-        self._filing.commit(claim, found.verdict.label, record, drawn)
-        self._log.info("decision", **self._filing.publish(claim))
-        self._filing.forget(claim)
+        return Decision(claim, found.verdict.label, record, drawn)
+
+    def _file(self, decisions: Iterable[Decision]) -> None:
+        def alone(_: Claim) -> AbstractContextManager[None]:
+            return nullcontext()
+
+        published = self._filing.publish(self._filing.commit(list(decisions), alone), alone)
+        with together(self._log):
+            for decision in published:
+                self._log.info("decision", **decision.told)
+        for decision in published:
+            self._claims.forget(decision.claim)
 
 
 def cpu_seconds(line: Line, images: Sequence[Path], batch: int) -> dict[str, float]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from daemon import durable
-from daemon.filing import free_names
+from daemon.names import free_names
 from inspection.errors import DatasetError
 from inspection.files import readable, sync
 from inspection.verdict import LABELS, Label

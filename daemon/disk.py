@@ -13,9 +13,9 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from daemon.filing import MAP_SUFFIX, RECORD_SUFFIX, utc
 from daemon.folders import Folders
 from daemon.logs import Log
+from daemon.names import MAP_SUFFIX, RECORD_SUFFIX, utc
 from inspection.files import readable
 from settings.schema import DiskSettings
 

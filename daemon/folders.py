@@ -131,7 +131,7 @@ class Folders:
                 below = _step(here, part, make=make)
                 os.close(here)
                 here = below
-            with _told_by(path / relative, here):
+            with told_by(path / relative, here):
                 yield Path(f"/proc/self/fd/{here}")
         finally:
             os.close(here)
@@ -162,8 +162,8 @@ def _away_if_missing(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _told_by(path: Path, descriptor: int) -> Iterator[None]:
-    """Errors name the folder as people know it."""
+def told_by(path: Path, descriptor: int) -> Iterator[None]:
+    """Errors name an open folder as people know it."""
     try:
         yield
     except OSError as error:

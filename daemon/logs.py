@@ -12,7 +12,8 @@ import os
 import select
 import sys
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -61,6 +62,14 @@ def open_log(
     return log
 
 
+@contextmanager
+def together(log: Log) -> Iterator[None]:
+    """As a context: lines that are logged meanwhile become durable at its end, with one sync for all of them."""
+    outputs: _Outputs = log._logger  # type: ignore[attr-defined]  # noqa: SLF001 - structlog shows it nowhere else
+    with outputs.together():
+        yield
+
+
 def _time_and_event_first(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
     first = {key: event.pop(key) for key in ("timestamp", "level", "event")}
     return {"event_dict": first | dict(event)}
@@ -82,6 +91,18 @@ class _Outputs:
             self._file.write(line)
 
     warning = error = info
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Write to the file once, at the end."""
+        if self._file:
+            self._file.waits = True
+        try:
+            yield
+        finally:
+            if self._file:
+                self._file.waits = False
+                self._file.flush()
 
 
 class _Stream:
@@ -136,10 +157,17 @@ class _LogFile:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._kept: deque[str] = deque(maxlen=_KEPT)
+        self.waits = False
+        """Whether lines are kept until `flush`."""
 
     def write(self, line: str) -> None:
         """Append a line durably, after those that could not be written before; keep it if it cannot be now."""
         self._kept.append(line)
+        if not self.waits:
+            self.flush()
+
+    def flush(self) -> None:
+        """Append all lines that were kept."""
         try:
             descriptor = self._open()
             try:

@@ -27,8 +27,8 @@ from prometheus_client import (
 from prometheus_client.metrics_core import GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from daemon.claim import claim_folders
 from daemon.drift import Reading
-from daemon.filing import claim_folders
 from daemon.folders import Folders
 from daemon.logs import Log
 from daemon.status import waiting

@@ -22,9 +22,9 @@ from typing import Any
 
 from daemon import durable
 from daemon.book import Book, open_book
-from daemon.filing import MAP_SUFFIX, RECORD_SUFFIX, free_names, utc
 from daemon.folders import Folders
 from daemon.logs import Log
+from daemon.names import MAP_SUFFIX, RECORD_SUFFIX, free_names, utc
 from inspection.errors import SolderwatchError
 from inspection.files import readable, sync
 from inspection.verdict import LABELS, Label

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from daemon import durable
-from daemon.filing import ERROR_SUFFIX, free_names
 from daemon.folders import Folders
+from daemon.names import ERROR_SUFFIX, free_names
 from inspection.errors import SolderwatchError
 from settings import Settings
 

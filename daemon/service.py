@@ -19,12 +19,13 @@ from pathlib import Path
 from daemon import durable
 from daemon.current_model import CurrentModel
 from daemon.drift import DriftWatch
-from daemon.filing import utc
 from daemon.folders import Folders
-from daemon.line import Line, Tally
+from daemon.line import Line
 from daemon.logs import open_log
 from daemon.metrics import MetricsFile
+from daemon.names import utc
 from daemon.status import LOCK, STATUS
+from daemon.tally import Tally
 from inspection.device import choose_device
 from inspection.errors import ConfigError, NoModelError, SolderwatchError
 from inspection.runtime import check_runtime

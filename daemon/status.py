@@ -10,7 +10,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from daemon.filing import ERROR_SUFFIX, RECORD_SUFFIX, claim_folders, read_claim
+from daemon.claim import claim_folders, read_claim
+from daemon.names import ERROR_SUFFIX, RECORD_SUFFIX
 from inspection.errors import SolderwatchError
 from inspection.files import readable
 from settings import Settings

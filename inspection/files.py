@@ -8,6 +8,8 @@ from pathlib import Path
 
 def readable(name: str) -> str:
     r"""A file name as text without line breaks or other control characters: \xff for bytes that are no UTF-8."""
+    if name.isprintable():
+        return name
     text = os.fsencode(name).decode("utf-8", "backslashreplace")
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 

@@ -154,7 +154,7 @@ class InboxSettings(Section):
 
 
 class JudgeSettings(Section):
-    """How images are taken in hand."""
+    """How many images a GPU judges together, and how often an image may kill the program."""
 
     batch_size: Annotated[int, Field(ge=1, le=64)] = 8
     max_attempts: Annotated[int, Field(ge=1, le=100)] = 3

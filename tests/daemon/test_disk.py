@@ -3,13 +3,15 @@ from __future__ import annotations
 import io
 import json
 import os
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from daemon.claims import Claims
 from daemon.disk import Retention, check_room
-from daemon.filing import Filing
+from daemon.filing import Decision, Filing
 from daemon.folders import Folders
 from daemon.inbox import Candidate
 from daemon.logs import open_log
@@ -35,13 +37,14 @@ class Line:
         path = self.folders["inbox"] / name
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(b"x" * 1000)
-        filing = Filing(self.folders)
-        claim = filing.take(filing.begin(Candidate(path, Path(name), settled=True)))
+        claims = Claims(self.folders)
+        filing = Filing(self.folders, claims)
+        claim = claims.take(*claims.begin([Candidate(path, Path(name), settled=True)]))
         assert claim
         picture = None if outcome == "quarantine" else b"map"
-        filing.commit(claim, outcome, {"file": name}, picture)  # type: ignore[arg-type]
-        filing.publish(claim)
-        filing.forget(claim)
+        decision = Decision(claim, outcome, {"file": name}, picture)  # type: ignore[arg-type]
+        filing.publish(filing.commit([decision], lambda _: nullcontext()), lambda _: nullcontext())
+        claims.forget(claim)
         for sidecar in (self.folders[outcome] / name).parent.glob(f"{Path(name).name}*.json"):
             os.utime(sidecar, (self.now - days_ago * _DAY_S,) * 2)
 

@@ -3,57 +3,19 @@
 from __future__ import annotations
 
 import errno
-import io
 import json
 import os
 import shutil
 import threading
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from bench import Bench, failing
 
 from daemon import durable
-from daemon.current_model import CurrentModel
-from daemon.drift import DriftWatch
-from daemon.folders import Folders
-from daemon.line import Line, Tally
-from daemon.logs import open_log
 from inspection.errors import DeviceError, SolderwatchError
-from settings import load
-
-
-class Bench:
-    """A line in a folder, with its log and its tally."""
-
-    def __init__(self, folder: Path) -> None:
-        settings = load(folder / "config.yaml")
-        folders = Folders(settings.paths.line, settings.inbox.admission)
-        folders.make()
-        self.stream = io.StringIO()
-        self.tally = Tally()
-        self.beats: list[str] = []
-        log = open_log(settings.logs, self.stream)
-        self.model = CurrentModel(settings.paths.models, settings.cam, torch.device("cpu"), settings.runtime, log)
-        self.line = Line(
-            settings,
-            folders,
-            self.model,
-            log,
-            stop=threading.Event(),
-            wake=threading.Event(),
-            tally=self.tally,
-            drift=DriftWatch(settings.drift, folders, log),
-            beat=lambda state, _: self.beats.append(state),
-        )
-        self.inbox = settings.paths.inbox
-
-    def events(self, name: str) -> list[dict[str, Any]]:
-        """What was logged."""
-        found = [json.loads(line) for line in self.stream.getvalue().splitlines()]
-        return [event for event in found if event["event"] == name]
 
 
 @pytest.fixture
@@ -65,22 +27,13 @@ def bench(line: Path, trained: Path) -> Bench:
     return made
 
 
-def _failing(real: Callable[..., Any], code: int, times: int, name: str = "") -> Callable[..., Any]:
-    """A call that fails so often, on paths that hold a name, and then works."""
-    left = [times]
-
-    def call(path: Path, *rest: Any) -> Any:
-        if left[0] and name in str(path):
-            left[0] -= 1
-            raise OSError(code, os.strerror(code), str(path))
-        return real(path, *rest)
-
-    return call
+def _fail_to_write(monkeypatch: pytest.MonkeyPatch, times: int) -> None:
+    monkeypatch.setattr(durable.Unsynced, "write", failing(durable.Unsynced.write, errno.ENOSPC, times))
 
 
 def test_a_full_disk_is_waited_for(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """While nothing can be written everything is kept; once there is room again, everything is judged, each once."""
-    monkeypatch.setattr(durable, "write", _failing(durable.write, errno.ENOSPC, 2))
+    _fail_to_write(monkeypatch, 2)
     bench.line.run(once=True)
     assert len(bench.events("trouble")) == 2
     assert sorted(event["file"] for event in bench.events("decision")) == ["0.png", "1.png", "2.png"]
@@ -89,7 +42,7 @@ def test_a_full_disk_is_waited_for(bench: Bench, monkeypatch: pytest.MonkeyPatch
 
 def test_a_file_that_cannot_be_moved_does_not_stop_the_others(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """One file that is not ours to move stays where it is and is told; the others are judged."""
-    monkeypatch.setattr(Path, "rename", _failing(Path.rename, errno.EACCES, -1, "/1.png"))
+    monkeypatch.setattr(Path, "rename", failing(Path.rename, errno.EACCES, -1, "/1.png"))
     with pytest.raises(SolderwatchError, match="1 files"):
         bench.line.run(once=True)
     assert sorted(event["file"] for event in bench.events("decision")) == ["0.png", "2.png"]
@@ -99,18 +52,17 @@ def test_a_file_that_cannot_be_moved_does_not_stop_the_others(bench: Bench, monk
 
 
 def _fail_to_inspect(bench: Bench, monkeypatch: pytest.MonkeyPatch, *, also_golden: bool) -> None:
-    inspector = bench.model.refresh()
-    assert inspector
+    inspector = bench.judge_with_the_original(monkeypatch)
     inspect = inspector.inspect
 
-    def failing(images: Any) -> Any:
+    def fails(images: Any) -> Any:
         if len(images) > 1 or images[0].shape == (40, 40):
             raise RuntimeError("unspecified launch failure")
         return inspect(images)
 
-    monkeypatch.setattr(inspector, "inspect", failing)
+    monkeypatch.setattr(inspector, "inspect", fails)
     if also_golden:
-        monkeypatch.setattr("daemon.current_model.check_agreement", failing)
+        monkeypatch.setattr("daemon.current_model.check_agreement", fails)
 
 
 def test_an_image_that_cannot_be_judged_is_put_away(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -127,6 +79,7 @@ def test_a_processor_that_fails_costs_no_image(bench: Bench, monkeypatch: pytest
     with pytest.raises(DeviceError, match="golden"):
         bench.line.run(once=True)
     assert not bench.events("quarantine")
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("worker")]
     monkeypatch.undo()
     again = Bench(bench.inbox.parents[1])
     again.line.recover(interrupted=True)
@@ -134,42 +87,17 @@ def test_a_processor_that_fails_costs_no_image(bench: Bench, monkeypatch: pytest
     assert len(again.events("decision")) == 3
 
 
-def _with_room_for(bench: Bench, monkeypatch: pytest.MonkeyPatch, room: list[int]) -> list[int]:
-    """A GPU that takes so many images at once; returns the sizes of the batches it was asked to judge."""
-    inspector = bench.model.refresh()
-    assert inspector
-    inspect, asked = inspector.inspect, []
+def test_a_gpu_without_any_room_is_waited_for(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When not even one image fits the line backs off, keeps the images in hand, and goes on by itself."""
+    inspector = bench.judge_with_the_original(monkeypatch)
+    inspect, room = inspector.inspect, [0]
 
     def limited(images: Any) -> Any:
-        asked.append(len(images))
         if len(images) > room[0]:
             raise torch.OutOfMemoryError("CUDA out of memory")
         return inspect(images)
 
     monkeypatch.setattr(inspector, "inspect", limited)
-    return asked
-
-
-def test_a_full_gpu_is_asked_for_half_and_later_for_more(
-    bench: Bench, trained: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Out of memory halves the batch, drops nothing, and larger batches are tried again when it went well for long."""
-    monkeypatch.setattr("daemon.line._GOOD_BATCHES", 2)
-    for index, path in enumerate(sorted((trained / "dataset" / "io").iterdir())[:40]):
-        shutil.copyfile(path, bench.inbox / f"{index}.png")
-    room = [3]
-    asked = _with_room_for(bench, monkeypatch, room)
-    bench.line.run(once=True)
-    assert len({event["file"] for event in bench.events("decision")}) == 40
-    assert asked[:4] == [8, 4, 2, 2]
-    assert not bench.events("trouble")
-    assert 4 in asked[6:]
-
-
-def test_a_gpu_without_any_room_is_waited_for(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """When not even one image fits the line backs off, keeps the images in hand, and goes on by itself."""
-    room = [0]
-    _with_room_for(bench, monkeypatch, room)
 
     def beat(state: str, _: bool) -> None:
         if state.startswith("trouble"):
@@ -231,6 +159,6 @@ def test_an_image_that_was_deleted_from_work_is_forgotten(bench: Bench) -> None:
 def test_a_wait_is_no_silence(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """While the line waits for images or for room on the disk it says that it is alive."""
     bench.line._beat_s = 0.05
-    monkeypatch.setattr(durable, "write", _failing(durable.write, errno.ENOSPC, 1))
+    _fail_to_write(monkeypatch, 1)
     bench.line.run(once=True)
     assert len([beat for beat in bench.beats if beat.startswith("trouble")]) > 5

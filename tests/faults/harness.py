@@ -209,7 +209,7 @@ def _shift_clock(seconds: float) -> None:
 
 
 def _poison(text: bytes) -> None:
-    module: Any = sys.modules["daemon.line"]
+    module: Any = sys.modules["daemon.workers"]
     real = module.decode
 
     def decode(data: bytes, **limits: Any) -> Any:

@@ -65,11 +65,20 @@ def test_killed_at_any_call(ledger: Ledger, nursery: Nursery, image: Images, lon
     _kill_at_each(ledger, nursery, every=1 if long else 2)
 
 
+@pytest.mark.timeout(900)
+def test_killed_amid_a_group(ledger: Ledger, nursery: Nursery, image: Images, long: bool) -> None:
+    """Images that share their syncs are each as safe as one alone, also where they go to different folders."""
+    for number in (1, 2, 5):
+        ledger.drop(f"lot{number % 2}/{number}.png", image(number))
+    ledger.drop("rubbish.png", b"no picture at all")
+    _kill_at_each(ledger, nursery, every=1 if long else 9)
+
+
 def test_killed_again_while_it_recovers(ledger: Ledger, nursery: Nursery, image: Images, long: bool) -> None:
     """A second death, at any call of the restart after the first, loses no more than the first."""
     for number in range(3):
         ledger.drop(f"{number}.png", image(number))
-    # One is filed, one has all but its decision, one is claimed.
+    # One is decided, two have all but their decision.
     assert nursery.once(ledger.folder, Fault(at=2, only="rename decision.json")) == _KILLED
     _kill_at_each(ledger, nursery, every=1 if long else 12)
 

@@ -18,6 +18,9 @@ import pytest
 from harness import Daemon, Fault, Ledger, Nursery, wait_until
 from lines import Mounts, configure
 
+_ONE_BY_ONE = {"daemon.line.GROUP": 1}
+"""For `Fault.settings`: images are filed and logged alone, as in a slow trickle, so that more can happen in between."""
+
 
 @pytest.fixture
 def mounts() -> Iterator[Mounts]:
@@ -181,7 +184,8 @@ def test_a_log_that_goes_while_it_runs(
 
 def test_rotated_all_the_time(nursery: Nursery, ledger: Ledger, image: Callable[[int], bytes], long: bool) -> None:
     """Rotated between any two lines: every decision is in one of the files, none is torn, none is missing."""
-    daemon = start(nursery, ledger)
+    daemon = nursery.start(ledger.folder, fault=Fault(settings=_ONE_BY_ONE))
+    daemon.wait_for("watching")
     count = 300 if long else 25
     for number in range(count):
         ledger.drop(f"{number}.png", image(number))
@@ -228,7 +232,7 @@ def test_killed_amid_its_lines(nursery: Nursery, ledger: Ledger, image: Callable
     rounds = 0
     while filed(ledger) < count:
         before = filed(ledger)
-        daemon = nursery.start(ledger.folder)
+        daemon = nursery.start(ledger.folder, fault=Fault(settings=_ONE_BY_ONE))
         wait_until(lambda: filed(ledger) > before or daemon.poll() is not None, every_s=0.001)  # noqa: B023
         daemon.kill()
         rounds += 1

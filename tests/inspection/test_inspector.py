@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -142,3 +143,27 @@ def test_a_trained_model_judges(trained: Path) -> None:
     assert all(one.strength == 1 for one in found["nio"] if one.verdict.label == "nio")
     peaks = {label: float(np.median([one.peak for one in inspections])) for label, inspections in found.items()}
     assert peaks["nio"] > peaks["io"]
+
+
+@pytest.mark.parametrize("method", ["ExcessCAM", "SmoothGradCAMpp"])
+def test_twins_judge_alike_at_the_same_time(untrained_model: Path, method: str) -> None:
+    """Several threads, each with a twin, find to the last bit what one finds alone, and the original stays usable."""
+    original = Inspector(load(untrained_model, torch.device("cpu")), method, only_last_conv=True)
+    expected = [original.inspect([image])[0] for image in MIXED]
+
+    def inspect_all(inspector: Inspector) -> list[Inspection]:
+        return [inspector.inspect([image])[0] for _ in range(3) for image in MIXED]
+
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(inspect_all, [original, *(original.twin() for _ in range(3))]))
+    for inspection, alone in zip((one for thread in found for one in thread), expected * 12, strict=True):
+        assert inspection.verdict == alone.verdict
+        assert inspection.peak == alone.peak
+        assert np.array_equal(inspection.evidence, alone.evidence)
+
+
+def test_a_twin_draws_no_random_numbers(inspector: Inspector) -> None:
+    """Making one disturbs nobody's seeded numbers, such as those that another thread's map is drawn with."""
+    state = torch.get_rng_state()
+    inspector.twin()
+    assert torch.equal(torch.get_rng_state(), state)

@@ -1,0 +1,325 @@
+"""What becomes of claimed images: judged by the workers, then filed and logged, a group at a time.
+
+While the workers are at one group the one before is filed, by the line's own thread: it alone touches claims, folders
+and the log, so nothing here needs a lock.
+"""
+
+from __future__ import annotations
+
+import errno
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import CancelledError, Future, wait
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from daemon.claim import Claim
+from daemon.claims import Claims, GoneError, UnfinishedError
+from daemon.current_model import CurrentModel
+from daemon.drift import DriftWatch
+from daemon.filing import Decision, Filing
+from daemon.folders import Folders
+from daemon.inbox import Candidate, Inbox
+from daemon.judging import Judged, JudgingError, is_memory
+from daemon.logs import Log, together
+from daemon.names import utc
+from daemon.tally import Tally
+from daemon.trouble import Trouble
+from daemon.workers import Workers
+from inspection.errors import ImageError
+from inspection.files import readable
+from inspection.inspector import Inspector
+from settings import Settings
+
+GROUP = 32
+"""Images that are filed together at most; so many more are with the workers meanwhile."""
+_GROUPS_IN_FLIGHT = 2
+
+
+@dataclass(frozen=True)
+class _Group:
+    """Images that were given to the workers together, and the model that they are judged with."""
+
+    inspector: Inspector
+    claims: list[Claim]
+    results: list[Future[Judged]]
+
+
+class Pipeline:
+    """Takes images out of the inbox, has them judged, and files them away.
+
+    Args:
+        settings: The configuration.
+        folders: Of the line.
+        inbox: Told of what was given back.
+        model: Who judges.
+        log: Where decisions are told.
+        trouble: Told of what goes wrong with single images.
+        tally: Counts what was filed.
+        drift: Watches what was found.
+        stop: Once it is set, nothing more is given to the workers.
+        alive: Called after each image.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        folders: Folders,
+        inbox: Inbox,
+        model: CurrentModel,
+        log: Log,
+        *,
+        trouble: Trouble,
+        tally: Tally,
+        drift: DriftWatch,
+        stop: threading.Event,
+        alive: Callable[[], None],
+    ) -> None:
+        self._settings = settings
+        self._folders = folders
+        self._inbox = inbox
+        self._model = model
+        self._log = log
+        self._trouble, self._tally, self._drift = trouble, tally, drift
+        self._stop, self._alive = stop, alive
+        self._claims = Claims(folders)
+        self._filing = Filing(folders, self._claims)
+        self._workers = Workers(self._claims, settings)
+        self._in_flight: deque[_Group] = deque()
+        self._in_hand: dict[Path, Claim] = {}
+        """Everything claimed and not yet filed, by its folder in work/."""
+
+    def recover(self, *, interrupted: bool) -> None:
+        """Take in hand what an earlier run has left, and file what it had decided.
+
+        Args:
+            interrupted: The earlier run died, maybe of one of these images.
+        """
+        for claim in self._claims.recover(interrupted=interrupted):
+            name = readable(str(claim.source))
+            self._log.info("recovered", file=name, attempts=claim.attempts, decided=claim.decided)
+            self._in_hand[claim.folder] = claim
+
+    def waiting(self) -> list[Claim]:
+        """All that is in hand."""
+        return list(self._in_hand.values())
+
+    def close(self) -> None:
+        """End the workers, and leave nothing behind."""
+        self._workers.close()
+        self._claims.tidy()
+
+    def needs_model(self, claim: Claim) -> bool:
+        """Whether an image in hand cannot be brought to its end without one."""
+        return not claim.decided and not self._is_poison(claim)
+
+    def _is_poison(self, claim: Claim) -> bool:
+        return claim.interrupted and claim.attempts >= self._settings.judge.max_attempts
+
+    def process(self, claim: Claim) -> None:
+        """Bring one image that is in hand already to its folder; what trouble interrupts stays in hand."""
+        if claim.decided:
+            with self._guard(claim):
+                self._publish([self._filing.decided(claim)])
+            return
+        if self._is_poison(claim):
+            error = f"judging it was begun {claim.attempts} times and never finished"
+            self._publish(self._filing.commit([self._quarantined(claim, error)], self._guard))
+            return
+        if claim.interrupted:
+            with self._guard(claim):
+                claim = self._in_hand[claim.folder] = self._claims.begin_again(claim)
+            if claim.interrupted:
+                return
+        with self.flowing():
+            self._submit([claim])
+
+    @contextmanager
+    def flowing(self) -> Iterator[None]:
+        """Images that are put in as a context are all filed at its end; on an error they stay in hand."""
+        try:
+            yield
+            while self._in_flight:
+                self._finish(self._in_flight.popleft())
+        finally:
+            _give_up(*self._in_flight)
+            self._in_flight.clear()
+
+    def put(self, candidates: Sequence[Candidate]) -> int:
+        """Claim images and give them to the workers; then file the group before them.
+
+        Returns:
+            How many were left in the inbox.
+        """
+        fresh = [candidate for candidate in candidates if not self._trouble.rests(candidate.identity)]
+        taken, left = self._take(fresh)
+        self._submit(taken)
+        while len(self._in_flight) >= _GROUPS_IN_FLIGHT:
+            self._finish(self._in_flight.popleft())
+        return len(candidates) - len(fresh) + left
+
+    def _take(self, candidates: Sequence[Candidate]) -> tuple[list[Claim], int]:
+        """Claim images; returns those in hand now, and how many could not be taken."""
+        claims = deque(self._claims.begin(candidates) if candidates else [])
+        taken, left = [], len(candidates)
+        try:
+            for candidate in candidates:
+                claim = claims.popleft()
+                with self._trouble.of_one(candidate.identity, candidate.relative, ours=False):
+                    found = self._claims.take(claim)
+                    left -= 1
+                    if found:
+                        self._in_hand[found.folder] = found
+                        taken.append(found)
+        finally:
+            for claim in claims:
+                self._claims.discard(claim)
+        self._claims.settle(taken)
+        return taken, left
+
+    def _submit(self, claims: list[Claim]) -> None:
+        inspector = self._model.inspector
+        if inspector is None:
+            raise AssertionError("nothing is claimed before there is a model")
+        if claims:
+            self._in_flight.append(_Group(inspector, claims, self._workers.submit(inspector, claims)))
+
+    def _finish(self, group: _Group) -> None:
+        """Wait for the workers, and file what they found; what trouble interrupts stays in hand."""
+        decisions, inspections = [], {}
+        try:
+            for claim, result in zip(group.claims, group.results, strict=True):
+                if self._stop.is_set():
+                    _cancel(group, *self._in_flight)
+                with self._guard(claim), suppress(CancelledError):
+                    decision = self._decide(claim, result, group.inspector)
+                    if decision:
+                        decisions.append(decision)
+                    if decision and decision.outcome != "quarantine":
+                        inspections[claim.folder] = result.result().inspection
+                for size in self._workers.shrunk():
+                    self._log.warning("out_of_memory", batch_size=size)
+                self._alive()
+        finally:
+            _give_up(group)
+        started = time.perf_counter()
+        committed = self._filing.commit(decisions, self._guard)
+        for decision in committed:
+            if inspection := inspections.get(decision.claim.folder):
+                self._drift.add(group.inspector.model.card, inspection, decision.record["time"])
+        self._publish(committed)
+        for _ in committed:
+            self._tally.metrics.took("file", (time.perf_counter() - started) / len(committed))
+
+    def _decide(self, claim: Claim, result: Future[Judged], inspector: Inspector) -> Decision | None:
+        """What is to become of an image, once the workers are done with it; None when it was dealt with otherwise."""
+        try:
+            judged = result.result()
+        except UnfinishedError as error:
+            self._give_back(claim, str(error))
+        except GoneError:
+            self._folders.look("inbox", "work")
+            self._log.warning("gone", file=readable(str(claim.source)), claimed=claim.claimed)
+            self._forget(claim)
+        except ImageError as error:
+            if claim.settled:
+                return self._quarantined(claim, str(error))
+            self._give_back(claim, str(error))
+        except JudgingError as error:
+            return self._not_judged(claim, error.why, inspector)
+        else:
+            return self._judged(claim, judged, inspector)
+        return None
+
+    def _judged(self, claim: Claim, judged: Judged, inspector: Inspector) -> Decision:
+        inspection = judged.inspection
+        verdict = inspection.verdict
+        record = {
+            "time": utc(datetime.now(UTC)),
+            "file": str(claim.source),
+            "verdict": verdict.label,
+            "reason": verdict.reason,
+            "nio_probability": verdict.probability,
+            "threshold": verdict.threshold,
+            "novelty": verdict.novelty,
+            "model": inspector.model.card.model_id,
+            "device": str(inspector.model.device),
+            "runtime": inspector.runtime,
+            "cam": {
+                "method": inspection.method,
+                "only_last_conv": self._settings.cam.only_last_conv,
+                "peak": round(inspection.peak, 6),
+            },
+            **judged.record,
+            "claimed": claim.claimed,
+            "attempts": claim.attempts,
+            "milliseconds": judged.milliseconds,
+        }
+        return Decision(claim, verdict.label, record, judged.picture)
+
+    @staticmethod
+    def _quarantined(claim: Claim, error: str) -> Decision:
+        record = {
+            "time": utc(datetime.now(UTC)),
+            "file": str(claim.source),
+            "error": error,
+            "claimed": claim.claimed,
+            "attempts": claim.attempts,
+        }
+        return Decision(claim, "quarantine", record)
+
+    def _not_judged(self, claim: Claim, why: Exception, inspector: Inspector) -> Decision:
+        """Put the image away if it is to blame; if the processor is, nothing may be put away any more."""
+        if is_memory(why):
+            raise OSError(errno.ENOMEM, f"no memory to judge on {inspector.model.device}") from why
+        self._log.error("judging_failed", file=readable(str(claim.source)), exc_info=why)
+        self._model.verify()
+        return self._quarantined(claim, f"could not be judged: {type(why).__name__}: {why}")
+
+    def _publish(self, decisions: Sequence[Decision]) -> None:
+        """Publish, log, forget; in that order, so that the log is at least once."""
+        published = self._filing.publish(decisions, self._guard)
+        with together(self._log):
+            for decision in published:
+                if decision.outcome == "quarantine":
+                    self._log.warning("quarantine", **decision.told)
+                else:
+                    self._log.info("decision", **decision.told)
+                self._tally.add(decision.told)
+                self._trouble.filed()
+        for decision in published:
+            with self._guard(decision.claim):
+                self._forget(decision.claim)
+
+    def _forget(self, claim: Claim) -> None:
+        self._claims.forget(claim)
+        del self._in_hand[claim.folder]
+
+    def _give_back(self, claim: Claim, reason: str) -> None:
+        """Young files may be unfinished: their writer gets the quiet time once more."""
+        place = self._claims.give_back(claim)
+        del self._in_hand[claim.folder]
+        with suppress(FileNotFoundError):
+            self._inbox.defer(place)
+        self._log.info("given_back", file=readable(str(claim.source)), reason=reason)
+
+    def _guard(self, claim: Claim) -> AbstractContextManager[None]:
+        return self._trouble.of_one(claim.folder, claim.source, ours=True)
+
+
+def _cancel(*groups: _Group) -> None:
+    """What no worker has begun stays in hand as it is."""
+    for group in groups:
+        for result in group.results:
+            result.cancel()
+
+
+def _give_up(*groups: _Group) -> None:
+    """What workers are at comes to its end, and counts for nothing."""
+    _cancel(*groups)
+    for group in groups:
+        wait(group.results)

@@ -1,0 +1,91 @@
+"""The threads that judge: what they do is a function of one image, and its pixels never leave them.
+
+On a CPU one thread per core reads, decodes, judges and draws one image after the other, each with a model of its own:
+larger batches gain nothing there, and no verdict depends on what else is in the inbox. Threads of torch's own would
+only get in their way. On a GPU the same threads read, decode and draw, and `daemon.batches` judges in between.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from queue import Empty
+
+import torch
+
+from daemon.batches import Batches
+from daemon.claim import Claim
+from daemon.claims import Claims
+from daemon.judging import Judged, JudgingError, Opened, Twins, draw, ms_since
+from inspection.image import decode
+from inspection.inspector import Inspector
+from settings import Settings
+
+
+class Workers:
+    """Judges claimed images on all cores; threads are started with the first image.
+
+    Args:
+        claims: Who holds the images.
+        settings: What is too large, and how many images a GPU judges together.
+    """
+
+    def __init__(self, claims: Claims, settings: Settings) -> None:
+        self._claims = claims
+        self._limits = settings.inbox
+        self._twins: Twins | None = None
+        count = len(os.sched_getaffinity(0))
+        self._pool = ThreadPoolExecutor(count, "worker", _leave_cores_to_others if count > 1 else None)
+        self._batches = Batches(self._pool, self._open, settings.judge.batch_size)
+
+    def submit(self, inspector: Inspector, claims: Sequence[Claim]) -> list[Future[Judged]]:
+        """Have images judged; one result each, in their order.
+
+        A result may raise ImageError: it is no image; UnfinishedError: it is still being written; GoneError: it is
+        there no more; OSError: transient trouble; JudgingError: the model failed.
+        """
+        if self._twins is None or self._twins.original is not inspector:
+            self._twins = Twins(inspector)
+        twins = self._twins
+        if inspector.model.device.type != "cpu":
+            return self._batches.submit(twins, claims)
+        return [self._pool.submit(self._judge, twins, claim) for claim in claims]
+
+    def shrunk(self) -> Iterator[int]:
+        """The size of batches after each time that a GPU had no memory for one; each is told once."""
+        with suppress(Empty):
+            while True:
+                yield self._batches.shrunk.get_nowait()
+
+    def close(self) -> None:
+        """End the threads, after the images that they are at."""
+        self._batches.close()
+        self._pool.shutdown(cancel_futures=True)
+
+    def _judge(self, twins: Twins, claim: Claim) -> Judged:
+        opened = self._open(claim)
+        started = time.perf_counter()
+        try:
+            with twins.one() as inspector:
+                (inspection,) = inspector.inspect([opened.image.pixels])
+        except Exception as error:
+            raise JudgingError(error) from error
+        return draw(opened, inspection, ms_since(started))
+
+    def _open(self, claim: Claim) -> Opened:
+        """Read and decode an image."""
+        started = time.perf_counter()
+        try:
+            data = self._claims.read(claim, self._limits.max_file_mb * 2**20)
+            image = decode(data, max_pixels=self._limits.max_pixels)
+        except MemoryError:
+            raise OSError("no memory to decode it") from None
+        return Opened(claim, image, hashlib.sha256(data).hexdigest(), len(data), ms_since(started))
+
+
+def _leave_cores_to_others() -> None:
+    torch.set_num_threads(1)

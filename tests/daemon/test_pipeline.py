@@ -1,0 +1,174 @@
+"""Groups of images in one process: what overlaps, what is bounded, and what trouble with one of them costs."""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import os
+import shutil
+import threading
+import weakref
+from pathlib import Path
+from typing import Any
+
+import pytest
+from bench import Bench, failing
+
+from daemon import durable
+from inspection.image import GreyImage, decode
+
+
+@pytest.fixture
+def bench(line: Path, trained: Path) -> Bench:
+    """A line with twelve good images in its inbox."""
+    made = Bench(line)
+    for index, path in enumerate(sorted((trained / "dataset" / "io").iterdir())[:12]):
+        shutil.copyfile(path, made.inbox / f"{index:02d}.png")
+    return made
+
+
+@pytest.fixture
+def small_groups(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Groups of three."""
+    monkeypatch.setattr("daemon.line.GROUP", 3)
+
+
+def _visible(bench: Bench) -> list[str]:
+    data = bench.inbox.parent
+    return sorted(path.name for label in ("io", "nio") for path in (data / label).glob("??.png"))
+
+
+def test_one_image_in_trouble_does_not_take_its_group_along(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An image whose files cannot be written is told and tried again later; the others of its group are filed."""
+    monkeypatch.setattr("daemon.trouble._FIRST_REST_S", 0.3)
+    monkeypatch.setattr(durable.Unsynced, "write", failing(durable.Unsynced.write, errno.EIO, 1, "cam.part"))
+    bench.line.run(once=True)
+    (trouble,) = bench.events("trouble")
+    filed = [event["file"] for event in bench.events("decision")]
+    assert sorted(filed) == [f"{index:02d}.png" for index in range(12)]
+    assert filed[-1] == trouble["file"]
+
+
+@pytest.mark.usefixtures("small_groups")
+def test_a_group_is_filed_while_the_next_one_is_judged(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first three images are visible before the workers are done with the fourth."""
+    inspector = bench.judge_with_the_original(monkeypatch)
+    inspect, lock, begun = inspector.inspect, threading.Lock(), []
+    overlapped = threading.Event()
+
+    def slow(images: Any) -> Any:
+        with lock:
+            begun.append(1)
+            if len(begun) == 4:
+                for _ in range(200):
+                    if len(_visible(bench)) == 3:
+                        overlapped.set()
+                        break
+                    bench.stop.wait(0.05)
+            return inspect(images)
+
+    monkeypatch.setattr(inspector, "inspect", slow)
+    bench.line.run(once=True)
+    assert overlapped.is_set()
+    assert len(bench.events("decision")) == 12
+
+
+def test_an_image_that_comes_later_need_not_wait_for_those_before_it(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the workers are at one group, what arrives is taken in hand, be it a single image."""
+    inspector = bench.judge_with_the_original(monkeypatch)
+    inspect, lock, begun, taken = inspector.inspect, threading.Lock(), [], threading.Event()
+
+    def slow(images: Any) -> Any:
+        with lock:
+            begun.append(1)
+            if len(begun) == 1:
+                shutil.copyfile(bench.inbox.parents[1] / "late.png", bench.inbox / "late.png")
+                bench.wake.set()
+            for _ in range(200 if len(begun) == 12 else 0):
+                if list((bench.inbox.parent / "work").glob("*/late.png")):
+                    taken.set()
+                    break
+                bench.stop.wait(0.05)
+            return inspect(images)
+
+    shutil.copyfile(bench.inbox / "00.png", bench.inbox.parents[1] / "late.png")
+    monkeypatch.setattr(inspector, "inspect", slow)
+    bench.line.run(once=True)
+    assert taken.is_set()
+    assert len(bench.events("decision")) == 13
+
+
+@pytest.mark.usefixtures("small_groups")
+def test_memory_is_bounded(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many wait: each worker holds the pixels of one image, and two groups are in hand."""
+    lock, alive, most, in_hand = threading.Lock(), [0], [0], [0]
+
+    def gone() -> None:
+        alive[0] -= 1
+
+    def counting(data: bytes, **limits: Any) -> GreyImage:
+        image = decode(data, **limits)
+        with lock:
+            alive[0] += 1
+            most[0] = max(most[0], alive[0])
+            in_hand[0] = max(in_hand[0], len(list((bench.inbox.parent / "work").glob("2*"))))
+        weakref.finalize(image.pixels, gone)
+        return image
+
+    monkeypatch.setattr("daemon.workers.decode", counting)
+    bench.line.run(once=True)
+    assert len(bench.events("decision")) == 12
+    assert most[0] <= len(os.sched_getaffinity(0))
+    assert in_hand[0] <= 6
+
+
+@pytest.mark.usefixtures("small_groups")
+def test_a_stop_gives_up_what_no_worker_has_begun(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is judged by then is filed, the rest stays in hand or in the inbox, and the next start files it."""
+    inspector = bench.judge_with_the_original(monkeypatch)
+    inspect, lock = inspector.inspect, threading.Lock()
+
+    def last(images: Any) -> Any:
+        with lock:
+            found = inspect(images)
+        bench.stop.set()
+        return found
+
+    monkeypatch.setattr(inspector, "inspect", last)
+    bench.line.run()
+    before = [event["file"] for event in bench.events("decision")]
+    assert 1 <= len(before) <= 6
+    monkeypatch.undo()
+    again = Bench(bench.inbox.parents[1])
+    again.line.recover(interrupted=False)
+    again.line.run(once=True)
+    after = [event["file"] for event in again.events("decision")]
+    assert sorted(before + after) == [f"{index:02d}.png" for index in range(12)]
+
+
+@pytest.mark.usefixtures("small_groups")
+def test_each_group_keeps_the_model_it_was_judged_with(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model that is switched while images are with the workers signs only what it has judged itself."""
+    inspector = bench.judge_with_the_original(monkeypatch)
+    inspect, lock = inspector.inspect, threading.Lock()
+    judged: list[int] = []
+
+    def switching(images: Any) -> Any:
+        with lock:
+            judged.append(1)
+            if len(judged) == 1:
+                os.utime(bench.inbox.parents[1] / "models" / "current" / "model.json")
+            return inspect(images)
+
+    monkeypatch.setattr(inspector, "inspect", switching)
+    monkeypatch.setattr(inspector, "model", _renamed(inspector.model, "the-first"))
+    bench.line.run(once=True)
+    by_first = [event for event in bench.events("decision") if event["model"] == "the-first"]
+    assert len(bench.events("decision")) == 12
+    assert 3 <= len(by_first) == len(judged) < 12
+
+
+def _renamed(model: Any, name: str) -> Any:
+    return dataclasses.replace(model, card=model.card.model_copy(update={"model_id": name}))
