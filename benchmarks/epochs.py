@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import statistics
 import subprocess
@@ -27,7 +26,6 @@ from training.simulate import simulate
 
 _SIDE = 128
 _EPOCHS = 3
-_DISTRIBUTED = "training.distributed"
 _FEW_EPOCHS, _MORE_EPOCHS = 2, 6
 
 
@@ -115,9 +113,6 @@ def _alone(network: SupervisedAutoencoder, seen: _Batches) -> float:
 def processes(bench: Bench) -> Iterator[Row]:
     """Two processes with torchrun on two cores against one process on one core."""
     measure, target = "2 processes with torchrun on 2 cores: against 1 process on 1 core", "at least 1.6x"
-    if importlib.util.find_spec(_DISTRIBUTED) is None:
-        yield Row(measure, target, f"not measured: this training knows no torchrun (there is no {_DISTRIBUTED})")
-        return
     if cores() < 2:
         yield Row(measure, target, "not measured: there is one core only")
         return
