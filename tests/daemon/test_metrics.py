@@ -69,7 +69,7 @@ def _logged(daemon: Daemon) -> Counter[tuple[str, ...]]:
 
 
 def test_counts_equal_the_log(nursery: Nursery, line: Path, file: Path, trained: Path) -> None:
-    """After the stop each image of the log is counted once by outcome and reason, and each of its stages is timed once."""
+    """After the stop each image of the log is counted once by outcome and reason, and each stage is timed once."""
     inbox = line / "data" / "inbox"
     inbox.mkdir(parents=True)
     for label in ("io", "nio"):
