@@ -231,6 +231,8 @@ class Pipeline:
             self._give_back(claim, str(error))
         except JudgingError as error:
             return self._not_judged(claim, error.why, inspector)
+        except MemoryError:
+            raise OSError(errno.ENOMEM, "no memory to draw its map") from None
         else:
             return self._judged(claim, judged, inspector)
         return None

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from daemon.logs import open_log
+from daemon.logs import open_log, together
 from settings.schema import LogSettings
 
 
@@ -141,3 +141,18 @@ def test_a_reader_that_reads_no_more_is_not_waited_for(tmp_path: Path) -> None:
     whole = [line for line in read.splitlines() if line.endswith(b"}")]
     assert json.loads(whole[-1])["event"] == "last"
     assert [json.loads(line)["number"] for line in whole[:-1]] == list(range(len(whole) - 1))
+
+
+def test_lines_that_are_logged_together_share_one_sync(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of a group are in the file in their order once it ends, durably, and nothing is left to be written."""
+    path, synced = tmp_path / "log.jsonl", []
+    monkeypatch.setattr(os, "fdatasync", lambda _: synced.append(len(path.read_text().splitlines())))
+    log = open_log(_settings(path), io.StringIO())
+    log.info("before")
+    with together(log):
+        for number in range(3):
+            log.info("decision", number=number)
+        assert len(path.read_text().splitlines()) == 1
+    log.info("after")
+    assert synced == [1, 4, 5]
+    assert [json.loads(line).get("number") for line in path.read_text().splitlines()] == [None, 0, 1, 2, None]

@@ -15,6 +15,7 @@ import pytest
 from bench import Bench, failing
 
 from daemon import durable
+from inspection import picture
 from inspection.image import GreyImage, decode
 
 
@@ -122,6 +123,24 @@ def test_memory_is_bounded(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Non
     assert len(bench.events("decision")) == 12
     assert most[0] <= len(os.sched_getaffinity(0))
     assert in_hand[0] <= 6
+
+
+def test_no_memory_to_draw_is_waited_for(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Several workers at once may ask for more than there is: that is told and tried again, and costs no image."""
+    left = [1]
+
+    def draw(*arguments: Any) -> bytes:
+        if left[0]:
+            left[0] -= 1
+            raise MemoryError
+        return real(*arguments)
+
+    real = picture.draw
+    monkeypatch.setattr(picture, "draw", draw)
+    bench.line.run(once=True)
+    (trouble,) = bench.events("trouble")
+    assert "no memory" in trouble["error"]
+    assert len(bench.events("decision")) == 12
 
 
 @pytest.mark.usefixtures("small_groups")
