@@ -17,8 +17,9 @@ _LONGEST = 8.0  # times the radius across
 _GRAIN = (4, 13)  # cells a side of the noise that gives a place its ragged outline
 _BRIGHTNESS = (0.05, 0.35)
 _PUSH = (0.04, 0.16)  # of half a side
-_APART = (0.06, 0.35)  # of half a side, what is there twice
-_SECOND = (0.15, 0.8)  # how opaque the second one is
+_MIDDLE, _WIDE = 0.3, (0.3, 0.8)  # where and how wide a place is in which all is there twice, of half a side
+_APART = (0.1, 0.35)  # how far from each other, of half a side
+_SECOND = (0.3, 0.9)  # how opaque the second one is
 _PUSHED, _DOUBLED = 3, 4  # after the three that paste a content
 _KINDS = 5
 _BLUR = torch.tensor([[1.0, 2.0, 3.0, 2.0, 1.0]]).T @ torch.tensor([[1.0, 2.0, 3.0, 2.0, 1.0]])[None, None] / 81
@@ -48,7 +49,7 @@ def pseudo_defects(greys_N1SS: Tensor) -> Tensor:
     spoilt = torch.lerp(greys_N1SS, content, mask)
     pushed, doubled = kinds == _PUSHED, kinds == _DOUBLED
     spoilt[pushed] = _moved(greys_N1SS[pushed], away[pushed], _PUSH)
-    spoilt[doubled] = _twice(greys_N1SS[doubled], _moved(greys_N1SS[doubled], away[doubled], _APART))
+    spoilt[doubled] = _twice(greys_N1SS[doubled])
     return spoilt.clamp_(0, 1)
 
 
@@ -99,8 +100,14 @@ def _moved(greys: Tensor, away: Tensor, lengths: tuple[float, float]) -> Tensor:
     return functional.grid_sample(greys, grid, padding_mode="border", align_corners=False)
 
 
-def _twice(greys: Tensor, moved: Tensor) -> Tensor:
-    """What was moved faintly beside where it was: both outlines, of what is darker or of what is brighter."""
+def _twice(greys: Tensor) -> Tensor:
+    """What lies around the middle, and faintly beside it once more: both outlines, of what is darker or brighter.
+
+    Around the middle, for there is the joint: nothing would be seen of the same grey twice.
+    """
+    axis, count = torch.linspace(-1, 1, greys.shape[-1]), len(greys)
+    y, x = axis[:, None] - _uniform(count, -_MIDDLE, _MIDDLE), axis - _uniform(count, -_MIDDLE, _MIDDLE)
+    moved = _moved(greys, (x.square() + y.square()) / _uniform(count, *_WIDE).square(), _APART)
     darker = torch.rand(len(greys), 1, 1, 1) < 0.5
     both = torch.where(darker, torch.minimum(greys, moved), torch.maximum(greys, moved))
     return torch.lerp(greys, both, _uniform(len(greys), *_SECOND))
