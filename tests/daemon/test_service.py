@@ -72,7 +72,8 @@ def test_every_image_ends_in_its_folder_with_sidecars_and_one_line(
         with Image.open(daemon.folder / "data" / f"{place}.cam.png") as picture:
             picture.load()
             assert max(picture.size) <= 512
-    assert _filed(daemon.folder) == sorted(expected)
+    # What was logged is forgotten a moment later.
+    wait_until(lambda: _filed(daemon.folder) == sorted(expected))
     assert len({event["decision_id"] for event in decisions}) == 12
     assert daemon.stop() == 0
     assert daemon.events("stopped")[0]["io"] + daemon.events("stopped")[0]["nio"] == 12

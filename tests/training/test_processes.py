@@ -37,6 +37,7 @@ from training.balance import BalancedImages
 torch.set_num_threads(1)
 fit.pseudo_defects = lambda greys: greys[:0]
 fit._has_bfloat16 = lambda device: False
+fit._REBUILT_EVERY = 1
 settings = TrainingSettings(
     image_size=32, architecture="plain", dropout=0, augment_io=False, epochs=2, batch_size=10, optimizer="adam"
 )
