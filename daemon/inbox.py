@@ -27,6 +27,7 @@ from watchdog.events import (
 )
 from watchdog.observers import Observer
 from watchdog.observers.api import BaseObserver
+from watchdog.observers.inotify_move_event_grouper import InotifyMoveEventGrouper
 
 from daemon.durable import has_writer
 from daemon.folders import Folders
@@ -37,6 +38,9 @@ from settings.schema import InboxSettings
 # Its complaints about its own threads are no log lines of ours; `Watch.ensure` looks after them.
 logging.getLogger("watchdog").setLevel(logging.CRITICAL)
 warnings.filterwarnings("ignore", module=r"watchdog\.")
+
+# Each claim looks like the first half of a rename; all events behind it would wait half a second for the other half.
+InotifyMoveEventGrouper.delay = 0.0
 
 _UNFINISHED = (".part", ".tmp")
 _WAKING = [FileCreatedEvent, FileMovedEvent, FileClosedEvent, DirCreatedEvent, DirMovedEvent]

@@ -40,8 +40,6 @@ _CHANGING_FLAGS = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 _UNHARMED = (".jsonl.out", ".status.json.new", ".drift.json.new")
 IMPATIENT = {f"daemon.trouble.{name}": 0.05 for name in ("_FIRST_BACKOFF_S", "_FIRST_REST_S", "_LONGEST_REST_S")}
 """Settings with which trouble is over soon."""
-# watchdog waits half a second for the other half of a rename, also before it ends.
-_QUICK = {"watchdog.observers.inotify_move_event_grouper.InotifyMoveEventGrouper.delay": 0.0}
 
 
 @dataclass(frozen=True)
@@ -154,7 +152,7 @@ def _run(
 
 
 def _inject(fault: Fault, folder: str) -> None:
-    for name, value in (_QUICK | fault.settings).items():
+    for name, value in fault.settings.items():
         place, _, constant = name.rpartition(".")
         owner = pkgutil.resolve_name(place)
         assert hasattr(owner, constant), f"there is no {name} any more"
