@@ -47,7 +47,7 @@ def choose_threshold(
         nio_probabilities: Of images that are nio, and that the scoring model was not fitted to.
         io_probabilities: The same of io images.
         required_recall: In 0..1.
-        false_call_budget: Share of io images, in 0..1. Where nio images are few it is a quarter of what a new
+        false_call_budget: Share of io images, in 0..1. Where nio images are few it is half of what a new
             one has as a chance to lie below all `n` of them, 1 / (n + 1), if that is more, within the limit.
         false_call_limit: Share of io images, in 0..1.
         nio_parts: What each nio image shows; None: each another part.
@@ -65,7 +65,7 @@ def choose_threshold(
         nio = sorted(map(rounded, others)) or nio
     lowest = nio[_misses_allowed(len(nio), required_recall)]
     cost = _reached_by(io, lowest)
-    few = min(0.25 / (len(nio) + 1) * len(io), limit - cost)
+    few = min(0.5 / (len(nio) + 1) * len(io), limit - cost)
     below = io[cost + math.floor(max(false_call_budget * len(io), few)) :]
     above = [score for score in (*io, *nio) if score <= lowest and (not below or score > below[0])]
     return _lowered(min(above), below)

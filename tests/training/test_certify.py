@@ -57,7 +57,7 @@ class TestThreshold:
         assert Fraction(judged_nio(threshold, nio), len(nio)) >= Fraction(percent, 100)
         keeping = [p for p in nio if Fraction(judged_nio(p, nio), len(nio)) >= Fraction(percent, 100)]
         demanded = max(judged_nio(p, io) for p in keeping)
-        allowed = demanded + max(budget, 0.25 / (len(nio) + 1)) * len(io)
+        allowed = demanded + max(budget, 0.5 / (len(nio) + 1)) * len(io)
         assert judged_nio(threshold, io) <= allowed
         for other in (*nio, *io):
             if judged_nio(other, io) <= judged_nio(threshold, io):
@@ -79,7 +79,7 @@ class TestThreshold:
     def test_the_budget_is_spent(self, budget: float, false_calls: int) -> None:
         """It goes down as far as the budget reaches, and spends something too where few nio images say little."""
         io = [0.005 * (index + 1) for index in range(100)]
-        assert judged_nio(choose_threshold([0.9] * 24, io, 0.99, budget, 1.0), io) == false_calls
+        assert judged_nio(choose_threshold([0.9] * 49, io, 0.99, budget, 1.0), io) == false_calls
 
     def test_room_for_new_nio_images(self) -> None:
         """The threshold lies far below the lowest nio, near the image next below it, but above that one."""
