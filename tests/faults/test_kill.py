@@ -150,13 +150,20 @@ def test_killed_at_any_system_call(ledger: Ledger, nursery: Nursery, image: Imag
         assert held.wait() == 0
     calls = re.findall(rf"^{held.pid} +(\w+)\(", counted.read_text(), re.MULTILINE)
     places = [(call, number) for call in _CALLS for number in range(1, calls.count(call) + 1)]
+    chosen = places if long else places[5::20]
+    never_came = 0
     with Trials() as trial:
-        for call, number in places if long else places[5::20]:
+        for call, number in chosen:
             with trial(f"killed at {call} {number}"):
                 ledger.restore()
                 held = nursery.start(ledger.folder, "--once", fault=Fault(hold=True))
                 with _traced(held, "-o", os.devnull, "-e", f"inject={call}:signal=KILL:when={number}"):
-                    assert held.wait() == _KILLED
+                    ended = held.wait()
+                # How often the line's thread is woken and tells its status depends on the moment: the last write of a
+                # kind may not come this time.
+                assert ended in {_KILLED, 0}
+                never_came += ended == 0
                 ledger.check()
                 assert nursery.once(ledger.folder) == 0
                 ledger.check_filed()
+    assert never_came <= len(chosen) // 20
