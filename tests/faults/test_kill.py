@@ -166,4 +166,4 @@ def test_killed_at_any_system_call(ledger: Ledger, nursery: Nursery, image: Imag
                 ledger.check()
                 assert nursery.once(ledger.folder) == 0
                 ledger.check_filed()
-    assert never_came <= len(chosen) // 20
+    assert never_came <= 1 + len(chosen) // 20
