@@ -58,7 +58,7 @@ def choose_threshold(
     io = sorted((rounded(probability) for probability in io_probabilities), reverse=True)
     limit = math.floor(false_call_limit * len(io))
     nio = sorted(rounded(probability) for probability in nio_probabilities)
-    if recall_lower_bound(len(nio), 0) < required_recall and _reached_by(io, nio[0]) > limit:
+    if not can_prove(len(nio), required_recall) and _reached_by(io, nio[0]) > limit:
         parts = nio_parts or range(len(nio))
         worst = min(zip(nio_probabilities, parts, strict=True), key=lambda image: image[0])[1]
         others = (p for p, part in zip(nio_probabilities, parts, strict=True) if part != worst)
@@ -69,6 +69,11 @@ def choose_threshold(
     below = io[cost + math.floor(max(false_call_budget * len(io), few)) :]
     above = [score for score in (*io, *nio) if score <= lowest and (not below or score > below[0])]
     return _lowered(min(above), below)
+
+
+def can_prove(count: int, required_recall: float) -> bool:
+    """Whether so many nio images prove the recall if none is missed; of fewer the worst part may be given up."""
+    return recall_lower_bound(count, 0) >= required_recall
 
 
 def _reached_by(scores: Sequence[float], threshold: float) -> int:

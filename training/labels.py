@@ -9,7 +9,7 @@ import torch
 from inspection.model import Model
 from inspection.verdict import rounded
 from settings.schema import TrainingSettings
-from training.certify import choose_threshold
+from training.certify import can_prove, choose_threshold
 from training.dataset import LabelledImage
 from training.folds import Scored, unidentified
 
@@ -33,6 +33,7 @@ class Cost:
         false_calls: Of those io images, how many reach that threshold.
         threshold_without: The one that would be chosen without it.
         false_calls_without: How many reach that one.
+        given_up: Whether the threshold leaves it out, for to catch it would cost more than the limit.
     """
 
     lowest: Doubt
@@ -41,6 +42,7 @@ class Cost:
     false_calls: int
     threshold_without: float
     false_calls_without: int
+    given_up: bool
 
 
 @dataclass(frozen=True)
@@ -108,4 +110,5 @@ def _cost(
         false_calls=sum(rounded(score) >= threshold for score in io),
         threshold_without=without,
         false_calls_without=sum(rounded(score) >= without for score in io),
+        given_up=lowest.probability < threshold and not can_prove(len(nio), options.required_recall),
     )

@@ -56,6 +56,18 @@ def sound() -> dict[str, float]:
     return io | {f"nio{number:03d}": 3.0 + number / 20 for number in range(50)}
 
 
+def test_what_a_proven_recall_may_miss_is_not_given_up() -> None:
+    """With nio images enough to prove the recall, one below the threshold is no matter of the limit."""
+    found = checked(
+        {f"io{number:03d}": -6.0 for number in range(50)}
+        | {f"nio{number:03d}": 3.0 for number in range(500)}
+        | {"nio_low": -7.0}
+    )
+    assert found.cost
+    assert found.cost.lowest.probability < found.cost.threshold
+    assert not found.cost.given_up
+
+
 def test_sound_labels_are_not_doubted(sound: dict[str, float]) -> None:
     """Where the scores agree with the labels none is listed, and the lowest nio image costs nothing."""
     found = checked(sound)

@@ -237,7 +237,7 @@ def test_doubted_labels(findings: Findings, inspector: Inspector, tmp_path: Path
     """Labels that look wrong are shown, counted where there are many, and the page says what the worst one costs."""
     io_image, nio_image = findings.parts["test"][0], findings.parts["test"][2]
     doubt = Doubt(nio_image, 0.01)
-    labels = LabelCheck(40, [doubt] * 50, [Doubt(io_image, 0.93)], Cost(doubt, 20, 0.009, 8, 0.2, 1))
+    labels = LabelCheck(40, [doubt] * 50, [Doubt(io_image, 0.93)], Cost(doubt, 20, 0.009, 8, 0.2, 1, given_up=False))
     page = written(replace(findings, labels=labels), inspector, tmp_path)
     assert "Labelled nio, but likelier io: 50, the first 6" in page.said
     assert f"nio/{nio_image.path.name} labelled nio p(nio) 0.01" in page.said
