@@ -22,8 +22,7 @@ from inspection.errors import DeviceError, SolderwatchError
 def bench(line: Path, trained: Path) -> Bench:
     """A line with three good images in its inbox."""
     made = Bench(line)
-    for index, path in enumerate(sorted((trained / "dataset" / "io").iterdir())[:3]):
-        shutil.copyfile(path, made.inbox / f"{index}.png")
+    made.fill(trained / "dataset", 3)
     return made
 
 

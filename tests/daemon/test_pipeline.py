@@ -23,8 +23,7 @@ from inspection.image import GreyImage, decode
 def bench(line: Path, trained: Path) -> Bench:
     """A line with twelve good images in its inbox."""
     made = Bench(line)
-    for index, path in enumerate(sorted((trained / "dataset" / "io").iterdir())[:12]):
-        shutil.copyfile(path, made.inbox / f"{index:02d}.png")
+    made.fill(trained / "dataset", 12)
     return made
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -48,6 +49,11 @@ class Bench:
             beat=lambda state, _: self.beats.append(state),
         )
         self.inbox = settings.paths.inbox
+
+    def fill(self, dataset: Path, count: int) -> None:
+        """Copy so many good images into the inbox, named by their number with digits enough for all."""
+        for index, path in enumerate(sorted((dataset / "io").iterdir())[:count]):
+            shutil.copyfile(path, self.inbox / f"{index:0{len(str(count))}d}.png")
 
     def events(self, name: str) -> list[dict[str, Any]]:
         """What was logged."""
