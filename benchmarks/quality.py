@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 
 from benchmarks import bga, certificate, drift, leaks, maps, simulated
-from benchmarks.row import Row
+from benchmarks.row import Row, check_names, print_rows
 
 Measure = Callable[[Sequence[int]], Iterator[Row]]
 """Seeds -> rows, each as soon as it is known."""
@@ -37,14 +36,8 @@ def main() -> int:
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(MEASURES))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     arguments = parser.parse_args()
-    if unknown := set(arguments.names) - set(MEASURES):
-        parser.error(f"no such measure: {', '.join(sorted(unknown))}; there are {', '.join(MEASURES)}")
-    for name in arguments.names or MEASURES:
-        begin = time.monotonic()
-        print(f"==> {name}", flush=True)
-        for row in MEASURES[name](arguments.seeds):
-            print(row, flush=True)
-        print(f"    {time.monotonic() - begin:.0f} s", flush=True)
+    check_names(parser, arguments.names, MEASURES)
+    print_rows(arguments.names or MEASURES, lambda name: MEASURES[name](arguments.seeds))
     return 0
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
+import time
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 
 
@@ -24,3 +27,19 @@ class Row:
     def __str__(self) -> str:
         mark = {True: "met", False: "MISSED", None: "-"}[self.met]
         return f"{mark:<7} {self.measure}\n        target {self.target}\n        found  {self.figure}"
+
+
+def check_names(parser: argparse.ArgumentParser, names: Collection[str], known: Collection[str]) -> None:
+    """End the program with one line where a measure is named that there is not."""
+    if unknown := set(names) - set(known):
+        parser.error(f"no such measure: {', '.join(sorted(unknown))}; there are {', '.join(known)}")
+
+
+def print_rows(names: Collection[str], measure: Callable[[str], Iterator[Row]]) -> None:
+    """Print the rows of the measures named, each as soon as it is known, and how long a measure took."""
+    for name in names:
+        begin = time.monotonic()
+        print(f"==> {name}", flush=True)
+        for row in measure(name):
+            print(row, flush=True)
+        print(f"    {time.monotonic() - begin:.0f} s", flush=True)

@@ -12,13 +12,12 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from benchmarks import epochs, latency, throughput
 from benchmarks.bench import REPO, Bench, cores
-from benchmarks.row import Row
+from benchmarks.row import Row, check_names, print_rows
 from daemon.folders import file_system
 
 MEASURES: dict[str, Callable[[Bench], Iterator[Row]]] = {
@@ -39,19 +38,13 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=5, help="of which the median counts; default: 5")
     parser.add_argument("--files", type=int, default=1000, help="in each run, at least 50; fewer shorten all measures")
     arguments = parser.parse_args()
-    if unknown := set(arguments.names) - set(MEASURES):
-        parser.error(f"no such measure: {', '.join(sorted(unknown))}; there are {', '.join(MEASURES)}")
+    check_names(parser, arguments.names, MEASURES)
     if arguments.runs < 1 or arguments.files < 50:
         parser.error("--runs must be 1 or more, and --files 50 or more")
     print(f"{cores()} cores, {file_system(REPO)}; {arguments.runs} runs, {arguments.files} files", flush=True)
     with tempfile.TemporaryDirectory(prefix="bench-run.", dir=REPO) as folder:
         bench = Bench(Path(folder), arguments.runs, arguments.files)
-        for name in arguments.names or MEASURES:
-            begin = time.monotonic()
-            print(f"==> {name}", flush=True)
-            for row in MEASURES[name](bench):
-                print(row, flush=True)
-            print(f"    {time.monotonic() - begin:.0f} s", flush=True)
+        print_rows(arguments.names or MEASURES, lambda name: MEASURES[name](bench))
     return 0
 
 
