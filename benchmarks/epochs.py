@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.bench import REPO, Bench, cores
-from benchmarks.row import Row
+from benchmarks.row import Row, ratio_row
 from inspection.network import SupervisedAutoencoder
 from inspection.preprocess import Preprocessing
 from settings.schema import TrainingSettings
@@ -43,13 +43,8 @@ def epoch(bench: Bench) -> Iterator[Row]:
         ratios.append(whole / alone)
         note = f"{whole:.1f} s against {alone:.1f} s for {steps} batches"
         print(f"    run {run + 1}: {note}", flush=True)
-    found = statistics.median(ratios)
-    yield Row(
-        f"epoch of training, {bench.files} images at {_SIDE} px: against forward + backward alone on its batches",
-        "at most 1.15x",
-        f"{found:.2f}x ({min(ratios):.2f} to {max(ratios):.2f} in {len(ratios)} runs; last: {note})",
-        found <= 1.15,
-    )
+    measure = f"epoch of training, {bench.files} images at {_SIDE} px: against forward + backward alone on its batches"
+    yield ratio_row(measure, ratios, note, at_most=1.15)
 
 
 class _Batches:

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from benchmarks.bench import SIDE, Bench, Line
-from benchmarks.row import Row
+from benchmarks.row import Row, ratio_row
 from benchmarks.stages import Stages
 from benchmarks.throughput import files_per_second
 
@@ -73,13 +73,8 @@ def loaded(bench: Bench) -> Iterator[Row]:
             f"stages {1000 * bare:.1f} ms"
         )
         print(f"    run {run + 1}: {note}", flush=True)
-    found = statistics.median(ratios)
-    yield Row(
-        f"the same at 70 % load ({count} files at random moments), p99: against the bare stages of one image",
-        "at most 8x",
-        f"{found:.1f}x ({min(ratios):.1f} to {max(ratios):.1f} in {len(ratios)} runs; last: {note})",
-        found <= 8,
-    )
+    measure = f"the same at 70 % load ({count} files at random moments), p99: against the bare stages of one image"
+    yield ratio_row(measure, ratios, note, at_most=8)
 
 
 def _bare(stages: Stages, image: Path) -> float:

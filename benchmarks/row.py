@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import statistics
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 
@@ -27,6 +28,13 @@ class Row:
     def __str__(self) -> str:
         mark = {True: "met", False: "MISSED", None: "-"}[self.met]
         return f"{mark:<7} {self.measure}\n        target {self.target}\n        found  {self.figure}"
+
+
+def ratio_row(measure: str, ratios: Sequence[float], note: str, *, at_most: float) -> Row:
+    """A row of a ratio measured in several runs, of which the median counts; the note is of the last run."""
+    found = statistics.median(ratios)
+    spread = f"{min(ratios):.2f} to {max(ratios):.2f} in {len(ratios)} runs"
+    return Row(measure, f"at most {at_most:g}x", f"{found:.2f}x ({spread}; last: {note})", found <= at_most)
 
 
 def check_names(parser: argparse.ArgumentParser, names: Collection[str], known: Collection[str]) -> None:
