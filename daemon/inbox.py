@@ -5,29 +5,12 @@ The scan is the truth; events only wake it. They may be lost (a full queue, a ne
 
 from __future__ import annotations
 
-import contextlib
-import logging
 import os
 import stat
-import threading
 import time
-import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-
-from watchdog.events import (
-    DirCreatedEvent,
-    DirMovedEvent,
-    FileClosedEvent,
-    FileCreatedEvent,
-    FileMovedEvent,
-    FileSystemEvent,
-    FileSystemEventHandler,
-)
-from watchdog.observers import Observer
-from watchdog.observers.api import BaseObserver
-from watchdog.observers.inotify_move_event_grouper import InotifyMoveEventGrouper
 
 from daemon.durable import has_writer
 from daemon.folders import Folders
@@ -35,15 +18,7 @@ from inspection.ending import looks_whole
 from inspection.files import readable
 from settings.schema import InboxSettings
 
-# Its complaints about its own threads are no log lines of ours; `Watch.ensure` looks after them.
-logging.getLogger("watchdog").setLevel(logging.CRITICAL)
-warnings.filterwarnings("ignore", module=r"watchdog\.")
-
-# Each claim looks like the first half of a rename; all events behind it would wait half a second for the other half.
-InotifyMoveEventGrouper.delay = 0.0
-
 _UNFINISHED = (".part", ".tmp")
-_WAKING = [FileCreatedEvent, FileMovedEvent, FileClosedEvent, DirCreatedEvent, DirMovedEvent]
 
 Signature = tuple[int, int, int, int, int]
 
@@ -80,6 +55,7 @@ class Inbox:
         settings: Which files are images, and when they are done.
         clock: Monotonic seconds.
         go_on: Asked at every entry; False ends a scan.
+        visit: Told of every folder before it is looked at.
 
     Attributes:
         sees: Whether the inbox could be looked at the last time.
@@ -92,6 +68,7 @@ class Inbox:
         settings: InboxSettings,
         clock: Callable[[], float] = time.monotonic,
         go_on: Callable[[], bool] = lambda: True,
+        visit: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.sees = True
         self.unreadable: set[str] = set()
@@ -100,6 +77,7 @@ class Inbox:
         self._settings = settings
         self._clock = clock
         self._go_on = go_on
+        self._visit = visit
         self._suffixes = tuple(settings.suffixes)
         self._seen: dict[Path, tuple[Signature, float]] = {}
         self._deferred: set[tuple[int, int]] = set()
@@ -166,6 +144,7 @@ class Inbox:
         folders = [str(self._root)]
         while folders:
             folder = folders.pop()
+            self._visit(folder)
             try:
                 entries = list(os.scandir(folder))
             except OSError as error:
@@ -231,74 +210,3 @@ def may_be_unfinished(path: Path, size: int) -> bool | None:
         return written if whole or written else None
     finally:
         os.close(descriptor)
-
-
-class Watch:
-    """Wakes the line when something happens in the inbox; does nothing else.
-
-    Args:
-        root: The folder tree to watch.
-        wake: Set on every event.
-    """
-
-    def __init__(self, root: Path, wake: threading.Event) -> None:
-        self._root = root
-        self._handler = _Waker(wake)
-        self._observer: BaseObserver | None = None
-        self._armed: tuple[int, int] | None = None
-        self._failed: tuple[tuple[int, int] | None, str] | None = None
-
-    def ensure(self) -> str | None:
-        """Arm the watch, again if it died or the folder was replaced.
-
-        Returns:
-            None when events will come; else why not. The timed scan goes on without them.
-        """
-        if self.is_armed():
-            return None
-        identity = self._identity()
-        # watchdog leaves descriptors behind when it fails, so each folder is tried once.
-        if self._failed and self._failed[0] == identity:
-            return self._failed[1]
-        self.stop()
-        try:
-            observer = Observer()
-            observer.schedule(self._handler, str(self._root), recursive=True, event_filter=_WAKING)
-            observer.start()
-        except OSError as error:
-            why = f"{self._root}: {error.strerror}; raise fs.inotify.* in sysctl, then reload"
-            self._failed = identity, why
-            return why
-        self._observer, self._armed = observer, identity
-        return None
-
-    def is_armed(self) -> bool:
-        """Whether events of the folder that is there now will come."""
-        if self._observer is None or self._armed is None or self._armed != self._identity():
-            return False
-        # A deleted root ends the emitter while the observer itself stays alive.
-        return self._observer.is_alive() and all(emitter.is_alive() for emitter in self._observer.emitters)
-
-    def _identity(self) -> tuple[int, int] | None:
-        try:
-            found = self._root.stat()
-        except OSError:
-            return None
-        return found.st_dev, found.st_ino
-
-    def stop(self) -> None:
-        """End the watching threads."""
-        if self._observer:
-            # watchdog stumbles over folders that were replaced again and again; it is on its way out.
-            with contextlib.suppress(Exception):
-                self._observer.stop()
-                self._observer.join(timeout=5)
-        self._observer = self._armed = None
-
-
-class _Waker(FileSystemEventHandler):
-    def __init__(self, wake: threading.Event) -> None:
-        self._wake = wake
-
-    def on_any_event(self, event: FileSystemEvent) -> None:  # noqa: ARG002 - the scan finds out what it was
-        self._wake.set()

@@ -12,11 +12,12 @@ from daemon.current_model import CurrentModel
 from daemon.disk import Retention, check_room
 from daemon.drift import DriftWatch
 from daemon.folders import AwayError, Folders
-from daemon.inbox import Candidate, Inbox, Watch
+from daemon.inbox import Candidate, Inbox
 from daemon.logs import Log
 from daemon.pipeline import GROUP, Pipeline
 from daemon.tally import Tally
 from daemon.trouble import Trouble
+from daemon.watch import Watch
 from inspection.errors import SolderwatchError
 from inspection.files import readable
 from settings import Settings
@@ -61,8 +62,8 @@ class Line:
         self._model = model
         self._log = log
         self._stop, self._wake, self._beat, self._beat_s = stop, wake, beat, beat_s
-        self.inbox = Inbox(self._folders, settings.inbox, go_on=self._goes_on)
         self._watch = Watch(settings.paths.inbox, wake)
+        self.inbox = Inbox(self._folders, settings.inbox, go_on=self._goes_on, visit=self._watch.cover)
         self._no_events: str | None = "not armed yet"
         self._away: str | None = None
         self._unreadable: frozenset[str] = frozenset()

@@ -72,8 +72,9 @@ class Service:
             NoModelError: With `once`, there is no model to judge with.
         """
         self._catch_signals()
-        # Whatever hangs: the watchdog's SIGABRT leaves a trace of where it was.
+        # Whatever hangs: the watchdog's SIGABRT leaves a trace of where it was. And whatever dies is told as JSON.
         faulthandler.enable()
+        threading.excepthook = self._tell_death
         with _only_daemon(self._settings.paths.work) as lock:
             self._log.info("starting", version=version("solderwatch"), pid=os.getpid(), config=str(self._config))
             self._judge(lock, once=once)
@@ -166,6 +167,10 @@ class Service:
         # With SIGIO the kernel asks for a lease back; unhandled it would end the process.
         signal.signal(signal.SIGIO, signal.SIG_IGN)
         threading.Thread(target=self._obey, args=(reader,), name="signals", daemon=True).start()
+
+    def _tell_death(self, died: threading.ExceptHookArgs) -> None:
+        name = died.thread.name if died.thread else None
+        self._log.error("thread_died", thread=name, exc_info=(died.exc_type, died.exc_value, died.exc_traceback))
 
     def _obey(self, reader: int) -> None:
         while numbers := os.read(reader, 4096):

@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import os
-import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +8,7 @@ import pytest
 from PIL import Image
 
 from daemon.folders import AwayError, Folders
-from daemon.inbox import Candidate, Inbox, Watch
+from daemon.inbox import Candidate, Inbox
 from settings.schema import InboxSettings
 
 _DATA = b"no known format, but long enough"
@@ -175,59 +173,3 @@ def test_a_file_that_does_not_look_whole_waits_for_the_quiet_time(tmp_path: Path
     clock.now += 3.0
     (found,) = inbox.scan()
     assert found.settled
-
-
-def _wakes(wake: threading.Event) -> bool:
-    found = wake.wait(10)
-    wake.clear()
-    return found
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    """An inbox that may be replaced."""
-    folder = tmp_path / "inbox"
-    folder.mkdir()
-    return folder
-
-
-@pytest.fixture
-def wake() -> threading.Event:
-    """What events set."""
-    return threading.Event()
-
-
-@pytest.fixture
-def watch(root: Path, wake: threading.Event) -> Iterator[Watch]:
-    """An armed watch on the inbox."""
-    made = Watch(root, wake)
-    assert made.ensure() is None
-    yield made
-    made.stop()
-
-
-def test_events_wake_the_line_also_from_a_replaced_folder(
-    tmp_path: Path, root: Path, wake: threading.Event, watch: Watch
-) -> None:
-    """New files wake at once, and again after the inbox itself was deleted and made anew."""
-    (root / "a.png").write_bytes(_DATA)
-    assert _wakes(wake)
-    (root / "a.png").unlink()
-    root.rmdir()
-    assert watch.ensure() is not None
-    root.mkdir()
-    assert watch.ensure() is None
-    wake.clear()
-    (tmp_path / "b.png").write_bytes(_DATA)
-    (tmp_path / "b.png").rename(root / "b.png")
-    assert _wakes(wake)
-
-
-def test_a_renamed_inbox_is_noticed(tmp_path: Path, root: Path, wake: threading.Event, watch: Watch) -> None:
-    """When another folder takes the inbox's name, the watch follows the name, not the old folder."""
-    root.rename(tmp_path / "old")
-    root.mkdir()
-    assert watch.ensure() is None
-    wake.clear()
-    (root / "a.png").write_bytes(_DATA)
-    assert _wakes(wake)

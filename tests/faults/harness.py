@@ -17,6 +17,7 @@ import signal
 import struct
 import subprocess
 import sys
+import threading
 import time
 import traceback
 import zlib
@@ -38,8 +39,10 @@ from inspection.files import readable
 _CHANGING = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.link", "os.chmod", "os.utime"}
 _CHANGING_FLAGS = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 _UNHARMED = (".jsonl.out", ".status.json.new", ".drift.json.new")
-IMPATIENT = {f"daemon.trouble.{name}": 0.05 for name in ("_FIRST_BACKOFF_S", "_FIRST_REST_S", "_LONGEST_REST_S")}
-"""Settings with which trouble is over soon."""
+IMPATIENT = {
+    f"daemon.trouble._{name}_S": 0.05 for name in ("FIRST_BACKOFF", "LONGEST_BACKOFF", "FIRST_REST", "LONGEST_REST")
+}
+"""For `Fault.settings`: what is in trouble is tried again at once."""
 
 
 @dataclass(frozen=True)
@@ -74,10 +77,6 @@ class Fault:
     modes_bind: bool = False
     hold: bool = False
     settings: dict[str, Any] = field(default_factory=dict)
-
-
-IMPATIENT = {f"daemon.trouble._{name}_S": 0.05 for name in ("FIRST_REST", "FIRST_BACKOFF", "LONGEST_BACKOFF")}
-"""For `Fault.settings`: what is in trouble is tried again at once."""
 
 
 def _serve() -> None:
@@ -225,6 +224,7 @@ class _Injector:
         self._fault = fault
         self._roots = tuple(f"{root}/" for root in (folder, fault.also) if root)
         self._count = 0
+        self._one_by_one = threading.Lock()
         self._write = os.write
         self._calls = os.open(f"{folder}/calls", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND)
         self._libc = durable._LIBC
@@ -239,15 +239,16 @@ class _Injector:
         line = f"{call} {readable(Path(path).name)}"
         if self._fault.only not in line:
             return
-        self._count += 1
-        self._write(self._calls, f"{line}\n".encode())
-        if self._fault.at <= self._count < self._fault.at + self._fault.times:
-            if half:
-                self._write(*half)
-            if self._fault.error is None:
-                os.kill(os.getpid(), signal.SIGKILL)
-            code = getattr(errno, self._fault.error or "")
-            raise OSError(code, os.strerror(code), path)
+        with self._one_by_one:
+            self._count += 1
+            self._write(self._calls, f"{line}\n".encode())
+            if self._fault.at <= self._count < self._fault.at + self._fault.times:
+                if half:
+                    self._write(*half)
+                if self._fault.error is None:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                code = getattr(errno, self._fault.error or "")
+                raise OSError(code, os.strerror(code), path)
 
     def _audit(self, event: str, arguments: tuple[Any, ...]) -> None:
         if event == "open":

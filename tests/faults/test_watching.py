@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
 import signal
 import socket
@@ -101,6 +102,21 @@ def test_without_inotify(nursery: Nursery, ledger: Ledger, mounts: Mounts, image
     ledger.drop("reloaded.png", image(11))
     daemon.wait_for("decision", 7)
     assert daemon.stop() == 0
+    ledger.check_filed()
+
+
+def test_a_watch_that_dies_is_armed_again(nursery: Nursery, ledger: Ledger, image: Callable[[int], bytes]) -> None:
+    """The thread that waits for events dies of each: the log tells it as JSON, and no file is missed."""
+    configured(ledger.folder)
+    daemon = nursery.start(ledger.folder, fault=Fault(settings={"daemon.watch._Waker.on_event": None}))
+    daemon.wait_for("watching")
+    for number in range(3):
+        ledger.drop(f"{number}.png", image(number))
+        daemon.wait_for("thread_died", number + 1)
+        daemon.wait_for("decision", number + 1, seconds=15)
+    assert daemon.stop() == 0
+    assert all(json.loads(line) for line in daemon.output().splitlines())
+    assert "TypeError" in daemon.events("thread_died")[0]["exception"]
     ledger.check_filed()
 
 
