@@ -62,7 +62,7 @@ class Line:
         self._model = model
         self._log = log
         self._stop, self._wake, self._beat, self._beat_s = stop, wake, beat, beat_s
-        self._watch = Watch(settings.paths.inbox, wake)
+        self._watch = Watch(settings.paths.inbox, self._ring)
         self.inbox = Inbox(self._folders, settings.inbox, go_on=self._goes_on, visit=self._watch.cover)
         self._no_events: str | None = "not armed yet"
         self._away: str | None = None
@@ -180,15 +180,21 @@ class Line:
         return not self._pipeline.waiting() and self.inbox.waiting == 0
 
     def _arriving(self) -> Iterator[list[Candidate]]:
-        """What is in the inbox, a group at a time, and what has come meanwhile; a lone image is a group of its own."""
+        """What is in the inbox, a group at a time, and what comes while they are judged; a lone image is a group."""
         for _ in range(_SCANS_IN_A_ROW):
             self._passed_over = 0
             candidates = self.inbox.scan()
             while group := list(itertools.islice(candidates, GROUP)):
                 yield group
-            if not self._wake.is_set():
+            while self._pipeline.busy and not self._wake.is_set():
+                self._pipeline.file_judged()
+            if self._stop.is_set() or not self._wake.is_set():
                 return
             self._wake.clear()
+
+    def _ring(self) -> None:
+        self._wake.set()
+        self._pipeline.news.set()
 
     def _keep_watch(self) -> None:
         """Arm the watch, and say once when events stop or return."""

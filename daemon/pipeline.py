@@ -1,7 +1,7 @@
-"""What becomes of claimed images: judged by the workers, then filed and logged, a group at a time.
+"""What becomes of claimed images: judged by the workers, then filed and logged, those that are done together.
 
-While the workers are at one group the one before is filed, by the line's own thread: it alone touches claims, folders
-and the log, so nothing here needs a lock.
+While the workers are at some images the ones before are filed, by the line's own thread: it alone touches claims,
+folders and the log, so nothing here needs a lock.
 """
 
 from __future__ import annotations
@@ -36,17 +36,16 @@ from inspection.inspector import Inspector
 from settings import Settings
 
 GROUP = 32
-"""Images that are filed together at most; so many more are with the workers meanwhile."""
-_GROUPS_IN_FLIGHT = 2
+"""Images that are claimed and filed together at most; so many more are with the workers meanwhile."""
 
 
-@dataclass(frozen=True)
-class _Group:
-    """Images that were given to the workers together, and the model that they are judged with."""
+@dataclass(frozen=True, eq=False)
+class _Work:
+    """An image that the workers have been given, and who judges it."""
 
+    claim: Claim
     inspector: Inspector
-    claims: list[Claim]
-    results: list[Future[Judged]]
+    result: Future[Judged]
 
 
 class Pipeline:
@@ -63,6 +62,9 @@ class Pipeline:
         drift: Watches what was found.
         stop: Once it is set, nothing more is given to the workers.
         alive: Called after each image.
+
+    Attributes:
+        news: Set when an image was judged; to be set when there is something else to look after.
     """
 
     def __init__(
@@ -89,7 +91,8 @@ class Pipeline:
         self._claims = Claims(folders)
         self._filing = Filing(folders, self._claims)
         self._workers = Workers(self._claims, settings)
-        self._in_flight: deque[_Group] = deque()
+        self._in_flight: list[_Work] = []
+        self.news = threading.Event()
         self._in_hand: dict[Path, Claim] = {}
         """Everything claimed and not yet filed, by its folder in work/."""
 
@@ -144,13 +147,13 @@ class Pipeline:
         try:
             yield
             while self._in_flight:
-                self._finish(self._in_flight.popleft())
+                self._finish(self._in_flight[:GROUP])
         finally:
-            _give_up(*self._in_flight)
+            _give_up(self._in_flight)
             self._in_flight.clear()
 
     def put(self, candidates: Sequence[Candidate]) -> int:
-        """Claim images and give them to the workers; then file the group before them.
+        """Claim images and give them to the workers; in a backlog, file as many of those before them.
 
         Returns:
             How many were left in the inbox.
@@ -158,9 +161,22 @@ class Pipeline:
         fresh = [candidate for candidate in candidates if not self._trouble.rests(candidate.identity)]
         taken, left = self._take(fresh)
         self._submit(taken)
-        while len(self._in_flight) >= _GROUPS_IN_FLIGHT:
-            self._finish(self._in_flight.popleft())
+        self._claims.settle(taken)
+        while len(self._in_flight) > GROUP:
+            self._finish(self._in_flight[:GROUP])
         return len(candidates) - len(fresh) + left
+
+    @property
+    def busy(self) -> bool:
+        """Whether images that were put in are not filed yet."""
+        return bool(self._in_flight)
+
+    def file_judged(self) -> None:
+        """Wait for `news`, and file what is judged by then."""
+        self.news.wait()
+        self.news.clear()
+        if done := [work for work in self._in_flight if work.result.done()]:
+            self._finish(done)
 
     def _take(self, candidates: Sequence[Candidate]) -> tuple[list[Claim], int]:
         """Claim images; returns those in hand now, and how many could not be taken."""
@@ -178,29 +194,30 @@ class Pipeline:
         finally:
             for claim in claims:
                 self._claims.discard(claim)
-        self._claims.settle(taken)
         return taken, left
 
     def _submit(self, claims: list[Claim]) -> None:
         inspector = self._model.inspector
         if inspector is None:
             raise AssertionError("nothing is claimed before there is a model")
-        if claims:
-            self._in_flight.append(_Group(inspector, claims, self._workers.submit(inspector, claims)))
+        for claim, result in zip(claims, self._workers.submit(inspector, claims) if claims else (), strict=True):
+            self._in_flight.append(_Work(claim, inspector, result))
+            result.add_done_callback(lambda _: self.news.set())
 
-    def _finish(self, group: _Group) -> None:
+    def _finish(self, group: list[_Work]) -> None:
         """Wait for the workers, and file what they found; what trouble interrupts stays in hand."""
+        self._in_flight = [work for work in self._in_flight if work not in group]
         decisions, inspections = [], {}
         try:
-            for claim, result in zip(group.claims, group.results, strict=True):
+            for work in group:
                 if self._stop.is_set():
-                    _cancel(group, *self._in_flight)
-                with self._guard(claim), suppress(CancelledError):
-                    decision = self._decide(claim, result, group.inspector)
+                    _cancel(group + self._in_flight)
+                with self._guard(work.claim), suppress(CancelledError):
+                    decision = self._decide(work)
                     if decision:
                         decisions.append(decision)
                     if decision and decision.outcome != "quarantine":
-                        inspections[claim.folder] = result.result().inspection
+                        inspections[work.claim.folder] = work.inspector.model.card, work.result.result().inspection
                 for size in self._workers.shrunk():
                     self._log.warning("out_of_memory", batch_size=size)
                 self._alive()
@@ -209,16 +226,17 @@ class Pipeline:
         started = time.perf_counter()
         committed = self._filing.commit(decisions, self._guard)
         for decision in committed:
-            if inspection := inspections.get(decision.claim.folder):
-                self._drift.add(group.inspector.model.card, inspection, decision.record["time"])
+            if decision.claim.folder in inspections:
+                self._drift.add(*inspections[decision.claim.folder], decision.record["time"])
         self._publish(committed)
         for _ in committed:
             self._tally.metrics.took("file", (time.perf_counter() - started) / len(committed))
 
-    def _decide(self, claim: Claim, result: Future[Judged], inspector: Inspector) -> Decision | None:
+    def _decide(self, work: _Work) -> Decision | None:
         """What is to become of an image, once the workers are done with it; None when it was dealt with otherwise."""
+        claim = work.claim
         try:
-            judged = result.result()
+            judged = work.result.result()
         except UnfinishedError as error:
             self._give_back(claim, str(error))
         except GoneError:
@@ -230,11 +248,11 @@ class Pipeline:
                 return self._quarantined(claim, str(error))
             self._give_back(claim, str(error))
         except JudgingError as error:
-            return self._not_judged(claim, error.why, inspector)
+            return self._not_judged(claim, error.why, work.inspector)
         except MemoryError:
             raise OSError(errno.ENOMEM, "no memory to draw its map") from None
         else:
-            return self._judged(claim, judged, inspector)
+            return self._judged(claim, judged, work.inspector)
         return None
 
     def _judged(self, claim: Claim, judged: Judged, inspector: Inspector) -> Decision:
@@ -313,15 +331,13 @@ class Pipeline:
         return self._trouble.of_one(claim.folder, claim.source, ours=True)
 
 
-def _cancel(*groups: _Group) -> None:
+def _cancel(works: Sequence[_Work]) -> None:
     """What no worker has begun stays in hand as it is."""
-    for group in groups:
-        for result in group.results:
-            result.cancel()
+    for work in works:
+        work.result.cancel()
 
 
-def _give_up(*groups: _Group) -> None:
+def _give_up(works: Sequence[_Work]) -> None:
     """What workers are at comes to its end, and counts for nothing."""
-    _cancel(*groups)
-    for group in groups:
-        wait(group.results)
+    _cancel(works)
+    wait([work.result for work in works])

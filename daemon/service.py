@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import faulthandler
 import fcntl
+import gc
 import os
 import signal
 import socket
@@ -94,8 +95,13 @@ class Service:
             if self._reload.is_set():
                 self._reload.clear()
                 self._read_configuration()
+            reloaded = self._line is not None
             self._model, line = self._build()
             self._line = line
+            if reloaded:
+                gc.collect()
+            # To look through torch's 200,000 objects for garbage would stop all threads for a tenth of a second.
+            gc.freeze()
             line.recover(interrupted=lock.died)
             if once and self._model.inspector is None:
                 raise NoModelError(

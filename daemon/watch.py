@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import logging
 import os
-import threading
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 from watchdog.observers.inotify_c import (
@@ -27,7 +27,7 @@ from watchdog.observers.inotify_c import (
 logging.getLogger("watchdog").setLevel(logging.CRITICAL)
 warnings.filterwarnings("ignore", message="Callback with id")
 
-_WAKING = Mask(
+_MASK = Mask(
     InotifyConstants.IN_CREATE
     | InotifyConstants.IN_MOVED_TO
     | InotifyConstants.IN_CLOSE_WRITE
@@ -43,14 +43,14 @@ class Watch:
 
     Args:
         root: The inbox.
-        wake: Set on every event.
+        ring: Called on every event, in a thread of its own.
     """
 
-    def __init__(self, root: Path, wake: threading.Event) -> None:
+    def __init__(self, root: Path, ring: Callable[[], None]) -> None:
         self._root = root
-        self._wake = wake
+        self._ring = ring
         self._reader: InotifyFD | None = None
-        self._of_root = _Waker(wake)
+        self._of_root = _Ringer(ring)
         self._armed: tuple[int, int] | None = None
         self._uncovered: str | None = None
 
@@ -85,15 +85,15 @@ class Watch:
         if is_root:
             self._uncovered = None  # a new scan
         try:
-            self._add(folder, self._of_root if is_root else _Waker(self._wake))
+            self._add(folder, self._of_root if is_root else _Ringer(self._ring))
         except (FileNotFoundError, NotADirectoryError):
             return
         except OSError as error:
             self._uncovered = f"{self._root}: {error.strerror}; {_REMEDY}"
 
-    def _add(self, folder: str, waker: WatchCallback) -> None:
+    def _add(self, folder: str, ringer: WatchCallback) -> None:
         if self._reader:
-            self._reader.add_callback(os.fsencode(folder), _WAKING, waker, _ONLY)
+            self._reader.add_callback(os.fsencode(folder), _MASK, ringer, _ONLY)
 
     def _identity(self) -> tuple[int, int] | None:
         try:
@@ -108,21 +108,21 @@ class Watch:
             self._reader.stop()
             self._reader.join(timeout=5)
         self._reader = self._armed = self._uncovered = None
-        self._of_root = _Waker(self._wake)
+        self._of_root = _Ringer(self._ring)
 
 
-class _Waker(WatchCallback):
+class _Ringer(WatchCallback):
     """Told by the reader's thread of one folder's events; `ended` once the folder is gone."""
 
-    def __init__(self, wake: threading.Event) -> None:
+    def __init__(self, ring: Callable[[], None]) -> None:
         self.ended = False
-        self._wake = wake
+        self._ring = ring
 
     def on_event(self, event: InotifyEvent) -> None:  # noqa: ARG002 - the scan finds out what it was
-        self._wake.set()
+        self._ring()
 
     def on_watch_deleted(self, wd: WatchDescriptor) -> None:  # noqa: ARG002
         self.ended = True
 
     def on_queue_overflow(self) -> None:
-        self._wake.set()
+        self._ring()

@@ -30,7 +30,8 @@ def bench(line: Path, trained: Path) -> Bench:
 @pytest.fixture
 def small_groups(monkeypatch: pytest.MonkeyPatch) -> None:
     """Groups of three."""
-    monkeypatch.setattr("daemon.line.GROUP", 3)
+    for module in ("line", "pipeline"):
+        monkeypatch.setattr(f"daemon.{module}.GROUP", 3)
 
 
 def _visible(bench: Bench) -> list[str]:
@@ -70,6 +71,33 @@ def test_a_group_is_filed_while_the_next_one_is_judged(bench: Bench, monkeypatch
     monkeypatch.setattr(inspector, "inspect", slow)
     bench.line.run(once=True)
     assert overlapped.is_set()
+    assert len(bench.events("decision")) == 12
+
+
+def test_what_is_judged_need_not_wait_for_its_group(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An image that takes its time holds up none of those that were claimed with it."""
+    inspector = bench.judge_with_the_original(monkeypatch)
+    inspect, lock, begun = inspector.inspect, threading.Lock(), []
+    before_it = []
+
+    def slow(images: Any) -> Any:
+        with lock:
+            begun.append(1)
+            first = len(begun) == 1
+        for _ in range(200 if first else 0):
+            if len(_visible(bench)) == 11:
+                break
+            bench.stop.wait(0.05)
+        if first:
+            before_it.extend(_visible(bench))
+        with lock:
+            return inspect(images)
+
+    if len(os.sched_getaffinity(0)) == 1:
+        pytest.skip("one core, one worker")
+    monkeypatch.setattr(inspector, "inspect", slow)
+    bench.line.run(once=True)
+    assert len(before_it) == 11
     assert len(bench.events("decision")) == 12
 
 

@@ -22,7 +22,7 @@ class Line:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.wake = threading.Event()
-        self.watch = Watch(root, self.wake)
+        self.watch = Watch(root, self.wake.set)
         self._inbox = Inbox(Folders({"inbox": root}, "quiet"), InboxSettings(), visit=self.watch.cover)
 
     def scan(self) -> None:
