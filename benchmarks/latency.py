@@ -74,7 +74,7 @@ def loaded(bench: Bench) -> Iterator[Row]:
         )
         print(f"    run {run + 1}: {note}", flush=True)
     measure = f"the same at 70 % load ({count} files at random moments), p99: against the bare stages of one image"
-    yield ratio_row(measure, ratios, note, at_most=8)
+    yield ratio_row(measure, ratios, f"last: {note}", at_most=8)
 
 
 def _bare(stages: Stages, image: Path) -> float:

@@ -30,11 +30,15 @@ class Row:
         return f"{mark:<7} {self.measure}\n        target {self.target}\n        found  {self.figure}"
 
 
-def ratio_row(measure: str, ratios: Sequence[float], note: str, *, at_most: float) -> Row:
-    """A row of a ratio measured in several runs, of which the median counts; the note is of the last run."""
+def ratio_row(
+    measure: str, ratios: Sequence[float], note: str, *, at_least: float | None = None, at_most: float | None = None
+) -> Row:
+    """A row of a ratio measured in several runs, of which the median counts; it has one limit, and a note."""
     found = statistics.median(ratios)
     spread = f"{min(ratios):.2f} to {max(ratios):.2f} in {len(ratios)} runs"
-    return Row(measure, f"at most {at_most:g}x", f"{found:.2f}x ({spread}; last: {note})", found <= at_most)
+    target = f"at most {at_most:g}x" if at_least is None else f"at least {at_least:g}x"
+    met = (at_least is None or found >= at_least) and (at_most is None or found <= at_most)
+    return Row(measure, target, f"{found:.2f}x ({spread}; {note})", met)
 
 
 def check_names(parser: argparse.ArgumentParser, names: Collection[str], known: Collection[str]) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from benchmarks.bench import SIDE, Bench, Event, cores, moment
 from benchmarks.original import seconds_per_file
-from benchmarks.row import Row
+from benchmarks.row import Row, ratio_row
 from benchmarks.stages import cpu_seconds
 from settings.schema import JudgeSettings
 
@@ -38,15 +38,10 @@ def throughput(bench: Bench) -> Iterator[Row]:
         )
     what = f"files/s through the daemon, {bench.files} PNG of {SIDE} x {SIDE}, default network at 256, random weights"
     found = f"daemon {statistics.median(rates):.1f} files/s"
-    yield _at_least(f"{what}: against the original way", 15, smooth, found)
-    yield _at_least("the same: against the same loop with XGradCAM", 5, plain, found)
-    yield _at_least(f"the same: against the ideal, {cores()} cores over the stages' CPU time alone", 0.85, ideal, found)
-
-
-def _at_least(measure: str, target: float, ratios: Sequence[float], note: str) -> Row:
-    found = statistics.median(ratios)
-    spread = f"{min(ratios):.2f} to {max(ratios):.2f} in {len(ratios)} runs"
-    return Row(measure, f"at least {target:g}x", f"{found:.2f}x ({spread}; {note})", found >= target)
+    yield ratio_row(f"{what}: against the original way", smooth, found, at_least=15)
+    yield ratio_row("the same: against the same loop with XGradCAM", plain, found, at_least=5)
+    measure = f"the same: against the ideal, {cores()} cores over the stages' CPU time alone"
+    yield ratio_row(measure, ideal, found, at_least=0.85)
 
 
 def files_per_second(bench: Bench, count: int) -> float:
@@ -89,7 +84,7 @@ def backlog(bench: Bench) -> Iterator[Row]:
         note = f"{large:.1f} against {small:.1f} files/s"
         print(f"    run {run + 1}: {note}", flush=True)
     measure = f"files/s with {many:,} waiting (images of {_SMALL} x {_SMALL}): against {few:,} waiting"
-    yield _at_least(measure, 0.9, ratios, f"the first {few:,}, from the first look on; last run {note}")
+    yield ratio_row(measure, ratios, f"the first {few:,}, from the first look on; last run {note}", at_least=0.9)
 
 
 def _first(bench: Bench, waiting: int, count: int) -> float:

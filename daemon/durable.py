@@ -26,12 +26,9 @@ _NO_RENAMEAT2 = {errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP}
 
 def write(path: Path, data: bytes) -> None:
     """Write a file and sync its content; its name is durable once the folder is synced."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
-    try:
-        write_all(descriptor, data)
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    with Unsynced() as files:
+        files.write(path, data)
+        files.sync()
 
 
 class Unsynced:
