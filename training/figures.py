@@ -168,7 +168,7 @@ def _log_odds(probabilities: Sequence[float]) -> NDArray[np.float64]:
 
 
 def _probability_text(odds: int) -> str:
-    """10^odds to 1 as a probability, short: 1e-5, 0.01, 0.5, 0.99, 1 - 1e-5."""
+    """10^odds to 1 as a probability, short: 1e-5, 0.01, 0.5, 0.99, 1-1e-5."""
     if odds == 0:
         return "0.5"
     far = abs(odds)

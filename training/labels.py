@@ -29,7 +29,7 @@ class Cost:
     Attributes:
         lowest: That image.
         io: How many io images were scored.
-        threshold: The one chosen with it.
+        threshold: The one chosen with it; where it was given up, the one that would just catch it.
         false_calls: Of those io images, how many reach that threshold.
         threshold_without: The one that would be chosen without it.
         false_calls_without: How many reach that one.
@@ -103,12 +103,14 @@ def _cost(
     without = choose_threshold(
         others, io, options.required_recall, options.false_call_budget, options.false_call_limit, parts
     )
+    given_up = lowest.probability < threshold and not can_prove(len(nio), options.required_recall)
+    catches = lowest.probability if given_up else threshold
     return Cost(
         lowest=lowest,
         io=len(io),
-        threshold=threshold,
-        false_calls=sum(rounded(score) >= threshold for score in io),
+        threshold=catches,
+        false_calls=sum(rounded(score) >= catches for score in io),
         threshold_without=without,
         false_calls_without=sum(rounded(score) >= without for score in io),
-        given_up=lowest.probability < threshold and not can_prove(len(nio), options.required_recall),
+        given_up=given_up,
     )

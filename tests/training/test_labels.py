@@ -25,7 +25,9 @@ def image(name: str, label: Label) -> LabelledImage:
     return LabelledImage(Path(name), label, name, name, torch.zeros(1, 1, 1))
 
 
-def checked(log_odds: dict[str, float], distances: dict[str, float] | None = None) -> LabelCheck:
+def checked(
+    log_odds: dict[str, float], distances: dict[str, float] | None = None, options: TrainingSettings = OPTIONS
+) -> LabelCheck:
     """The check of images by name, which begins with their label, after the threshold was chosen on their scores."""
     images = [image(name, "nio" if name.startswith("nio") else "io") for name in log_odds]
     far = [(distances or {}).get(name, 0.5) for name in log_odds]
@@ -37,7 +39,7 @@ def checked(log_odds: dict[str, float], distances: dict[str, float] | None = Non
         dropout=0,
         preprocessing=PreprocessingCard(image_size=32, mean=0.5, std=0.2),
         threshold=choose_threshold(
-            *limits, OPTIONS.required_recall, OPTIONS.false_call_budget, OPTIONS.false_call_limit
+            *limits, options.required_recall, options.false_call_budget, options.false_call_limit
         ),
         training_data={},
         metrics={},
@@ -46,7 +48,7 @@ def checked(log_odds: dict[str, float], distances: dict[str, float] | None = Non
     model = Model(card, SupervisedAutoencoder("residual"), Novelty(DESCRIPTION), torch.device("cpu"))
     model.novelty.farthest.fill_(1.0)
     model.novelty.oddest.fill_(0.0)
-    return check_labels(scored, model, OPTIONS)
+    return check_labels(scored, model, options)
 
 
 @pytest.fixture
@@ -66,6 +68,21 @@ def test_what_a_proven_recall_may_miss_is_not_given_up() -> None:
     assert found.cost
     assert found.cost.lowest.probability < found.cost.threshold
     assert not found.cost.given_up
+
+
+def test_what_a_given_up_image_would_have_cost_is_told() -> None:
+    """Where the threshold leaves out the lowest nio image, the price is that of catching it, not of leaving it."""
+    found = checked(
+        {f"io{number:03d}": -6.0 for number in range(100)}
+        | {f"io_hard{number}": -2.0 for number in range(20)}
+        | {f"nio{number:03d}": 3.0 for number in range(20)}
+        | {"nio_low": -3.0},
+        options=OPTIONS.model_copy(update={"false_call_limit": 0.03}),
+    )
+    assert found.cost
+    assert found.cost.given_up
+    assert found.cost.threshold == found.cost.lowest.probability
+    assert (found.cost.false_calls, found.cost.false_calls_without) == (20, 0)
 
 
 def test_sound_labels_are_not_doubted(sound: dict[str, float]) -> None:
