@@ -55,13 +55,16 @@ class Batches:
         self._thread.shutdown(cancel_futures=True)
 
     def _work(self, twins: Twins, claims: Sequence[Claim], results: Sequence[Future[Judged]]) -> None:
+        waiting = deque(zip(claims, results, strict=True))
         try:
             with twins.one() as inspector:
-                self._judge_all(inspector, deque(zip(claims, results, strict=True)))
+                self._judge_all(inspector, waiting)
         except Exception as error:  # noqa: BLE001 - told to whoever waits for it
-            for result in results:
-                if not result.done() and (result.running() or result.set_running_or_notify_cancel()):
-                    result.set_exception(JudgingError(error))
+            begun = [result for result in results if result.running()]
+            # Those that were cancelled are told so, or whoever waits would do so for ever.
+            others = [result for _, result in waiting if result.set_running_or_notify_cancel()]
+            for result in begun + others:
+                result.set_exception(JudgingError(error))
 
     def _judge_all(self, inspector: Inspector, waiting: deque[tuple[Claim, Future[Judged]]]) -> None:
         drawing: list[Future[None]] = []

@@ -97,7 +97,7 @@ class Claims:
 
     @staticmethod
     def settle(claims: Sequence[Claim]) -> None:
-        """Make durable that images were taken."""
+        """Make durable that images were taken; if the machine itself dies before, they may be back in the inbox."""
         for claim in claims:
             with contextlib.suppress(OSError):  # either name is durable, and both are found
                 sync(claim.folder)

@@ -182,15 +182,17 @@ class Line:
     def _arriving(self) -> Iterator[list[Candidate]]:
         """What is in the inbox, a group at a time, and what comes while they are judged; a lone image is a group."""
         for _ in range(_SCANS_IN_A_ROW):
+            self._wake.clear()
             self._passed_over = 0
             candidates = self.inbox.scan()
             while group := list(itertools.islice(candidates, GROUP)):
                 yield group
+            self._pipeline.file_judged()
             while self._pipeline.busy and not self._wake.is_set():
+                self._pipeline.news.wait()
                 self._pipeline.file_judged()
             if self._stop.is_set() or not self._wake.is_set():
                 return
-            self._wake.clear()
 
     def _ring(self) -> None:
         self._wake.set()
@@ -235,7 +237,10 @@ class Line:
         backoff_s = self._trouble.backoff_s or (limits.scan_s if self._away else 0.0)
         signal, seconds = (self._stop, backoff_s) if backoff_s else (self._wake, seconds)
         end = time.monotonic() + seconds
-        while (left := end - time.monotonic()) > 0 and not signal.wait(min(left, self._beat_s)):
+        # A signal to stop may have woken the line just before it cleared `wake`.
+        while not self._stop.is_set() and (left := end - time.monotonic()) > 0:
+            if signal.wait(min(left, self._beat_s)):
+                return
             self._tell()
             if self._trouble.backoff_s:
                 self._retention.work(_RETENTION_IN_TROUBLE_S)

@@ -11,6 +11,7 @@ import json
 import os
 import select
 import sys
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -82,13 +83,17 @@ class _Outputs:
         self._stream = _Stream(stream) if stream else None
         self._file = _LogFile(path) if path else None
         self._console = console
+        self._one_by_one = threading.Lock()
+        """A thread that dies tells it while the line's own may be at a line of its."""
 
     def info(self, event_dict: dict[str, Any]) -> None:
         line = json.dumps(event_dict, allow_nan=False, default=str)
-        if self._stream:
-            self._stream.write(str(line if self._console is None else self._console(None, "info", dict(event_dict))))
-        if self._file:
-            self._file.write(line)
+        shown = str(line if self._console is None else self._console(None, "info", dict(event_dict)))
+        with self._one_by_one:
+            if self._stream:
+                self._stream.write(shown)
+            if self._file:
+                self._file.write(line)
 
     warning = error = info
 
@@ -101,8 +106,9 @@ class _Outputs:
             yield
         finally:
             if self._file:
-                self._file.waits = False
-                self._file.flush()
+                with self._one_by_one:
+                    self._file.waits = False
+                    self._file.flush()
 
 
 class _Stream:

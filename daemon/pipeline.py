@@ -1,7 +1,7 @@
 """What becomes of claimed images: judged by the workers, then filed and logged, those that are done together.
 
-While the workers are at some images the ones before are filed, by the line's own thread: it alone touches claims,
-folders and the log, so nothing here needs a lock.
+While the workers are at some images the ones before are filed, by the line's own thread: it alone touches claims and
+folders, so nothing here needs a lock.
 """
 
 from __future__ import annotations
@@ -162,8 +162,8 @@ class Pipeline:
         taken, left = self._take(fresh)
         self._submit(taken)
         self._claims.settle(taken)
-        while len(self._in_flight) > GROUP:
-            self._finish(self._in_flight[:GROUP])
+        while late := self._in_flight[:-GROUP]:
+            self._finish(late + [work for work in self._in_flight[-GROUP:] if work.result.done()])
         return len(candidates) - len(fresh) + left
 
     @property
@@ -172,8 +172,7 @@ class Pipeline:
         return bool(self._in_flight)
 
     def file_judged(self) -> None:
-        """Wait for `news`, and file what is judged by then."""
-        self.news.wait()
+        """File what is judged by now; `news` is set when there is more."""
         self.news.clear()
         if done := [work for work in self._in_flight if work.result.done()]:
             self._finish(done)

@@ -99,6 +99,7 @@ class Service:
             self._model, line = self._build()
             self._line = line
             if reloaded:
+                gc.unfreeze()
                 gc.collect()
             # To look through torch's 200,000 objects for garbage would stop all threads for a tenth of a second.
             gc.freeze()

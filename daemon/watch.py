@@ -7,6 +7,7 @@ all events back for half a second. Nobody asks for paths here: the scan is the t
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import warnings
@@ -27,15 +28,15 @@ from watchdog.observers.inotify_c import (
 logging.getLogger("watchdog").setLevel(logging.CRITICAL)
 warnings.filterwarnings("ignore", message="Callback with id")
 
-_MASK = Mask(
+_ROOT = Mask(
     InotifyConstants.IN_CREATE
     | InotifyConstants.IN_MOVED_TO
     | InotifyConstants.IN_CLOSE_WRITE
     | InotifyConstants.IN_ONLYDIR
-    | InotifyConstants.IN_DONT_FOLLOW
 )
+_BENEATH = Mask(_ROOT | InotifyConstants.IN_DONT_FOLLOW)
 _ONLY = CallbackId(0)
-_REMEDY = "raise fs.inotify.* in sysctl"
+_LIMITS = {errno.ENOSPC, errno.EMFILE}
 
 
 class Watch:
@@ -47,11 +48,14 @@ class Watch:
     """
 
     def __init__(self, root: Path, ring: Callable[[], None]) -> None:
-        self._root = root
+        self._root = str(root)
         self._ring = ring
         self._reader: InotifyFD | None = None
-        self._of_root = _Ringer(ring)
+        self._of_root, self._of_others = _Ringer(ring), _Ringer(ring)
         self._armed: tuple[int, int] | None = None
+        self._watched: set[WatchDescriptor] = set()
+        self._covered: set[WatchDescriptor] = set()
+        """Those that the present scan has come by."""
         self._uncovered: str | None = None
 
     def ensure(self) -> str | None:
@@ -60,17 +64,18 @@ class Watch:
         Returns:
             None when events will come; else why not all will. The timed scan goes on without them.
         """
-        if not self.is_armed():
+        if self.is_armed():
+            return self._uncovered
+        if self._armed or not (self._reader and self._reader.is_alive()):
             self.stop()
-            self._armed = self._identity()
-            try:
-                self._reader = InotifyFD()
-                self._reader.start()
-                self._add(str(self._root), self._of_root)
-            except OSError as error:
-                self.stop()
-                return f"{self._root}: {error.strerror}; {_REMEDY}"
-        return self._uncovered
+        try:
+            self._reader = self._reader or _started()
+            identity = self._identity()
+            self._add(self._reader, self._root)
+        except (OSError, RuntimeError) as error:
+            return self._told(error)
+        self._armed = identity
+        return None
 
     def is_armed(self) -> bool:
         """Whether events of the folder that is there now will come."""
@@ -78,26 +83,37 @@ class Watch:
         return alive and self._armed is not None and self._armed == self._identity()
 
     def cover(self, folder: str) -> None:
-        """Have events of a folder in the inbox come too; to be called before it is looked at, or one may be missed."""
-        if self._reader is None:
-            return
-        is_root = folder == str(self._root)
-        if is_root:
-            self._uncovered = None  # a new scan
-        try:
-            self._add(folder, self._of_root if is_root else _Ringer(self._ring))
-        except (FileNotFoundError, NotADirectoryError):
-            return
-        except OSError as error:
-            self._uncovered = f"{self._root}: {error.strerror}; {_REMEDY}"
+        """Have events of a folder in the inbox come too; to be called before it is looked at, or one may be missed.
 
-    def _add(self, folder: str, ringer: WatchCallback) -> None:
-        if self._reader:
-            self._reader.add_callback(os.fsencode(folder), _MASK, ringer, _ONLY)
+        The inbox itself is the first one of each scan; what the scan before has not come by is watched no longer.
+        """
+        if not self._reader or not self._armed:
+            return
+        try:
+            if folder == self._root:
+                gone = self._watched - self._covered
+                self._watched, self._covered, self._uncovered = self._covered, set(), None
+                self._reader.remove_callbacks([(descriptor, _ONLY) for descriptor in gone])
+            self._add(self._reader, folder)
+        except (FileNotFoundError, NotADirectoryError):
+            pass
+        except OSError as error:
+            self._uncovered = self._told(error)
+
+    def _add(self, reader: InotifyFD, folder: str) -> None:
+        ringer, mask = (self._of_root, _ROOT) if folder == self._root else (self._of_others, _BENEATH)
+        descriptor = reader.add_callback(os.fsencode(folder), mask, ringer, _ONLY)
+        self._covered.add(descriptor)
+        self._watched.add(descriptor)
+
+    def _told(self, error: Exception) -> str:
+        reason = error.strerror if isinstance(error, OSError) else error
+        remedy = "; raise fs.inotify.* in sysctl" if getattr(error, "errno", None) in _LIMITS else ""
+        return f"{self._root}: {reason}{remedy}"
 
     def _identity(self) -> tuple[int, int] | None:
         try:
-            found = self._root.stat()
+            found = Path(self._root).stat()
         except OSError:
             return None
         return found.st_dev, found.st_ino
@@ -109,10 +125,18 @@ class Watch:
             self._reader.join(timeout=5)
         self._reader = self._armed = self._uncovered = None
         self._of_root = _Ringer(self._ring)
+        self._watched, self._covered = set(), set()
+
+
+def _started() -> InotifyFD:
+    reader = InotifyFD()
+    reader.name = "watch"
+    reader.start()
+    return reader
 
 
 class _Ringer(WatchCallback):
-    """Told by the reader's thread of one folder's events; `ended` once the folder is gone."""
+    """Told of folders' events by the reader's thread; `ended` once one of them is gone."""
 
     def __init__(self, ring: Callable[[], None]) -> None:
         self.ended = False

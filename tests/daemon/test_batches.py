@@ -6,7 +6,7 @@ import gc
 import threading
 import weakref
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -142,6 +142,26 @@ def test_nobody_waits_for_ever() -> None:
     with _batches() as batches:
         results = _judged(batches, Roomless(), _numbers(3))
     assert all(isinstance(result.exception(), JudgingError) for result in results)
+
+
+def test_what_was_cancelled_is_not_waited_for_either() -> None:
+    """Nor for an image that was given up before the GPU turned out to have no room."""
+    asked, held = threading.Event(), threading.Event()
+
+    class Roomless(_Judge):
+        def twin(self) -> _Judge:
+            asked.set()
+            held.wait(20)
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    original: Inspector = Roomless()  # type: ignore[assignment]
+    with _batches() as batches:
+        results = batches.submit(Twins(original), _claims(*_numbers(3)))
+        assert asked.wait(20)
+        assert results[0].cancel()
+        held.set()
+        assert wait(results, 20).not_done == set()
+    assert isinstance(results[1].exception(), JudgingError)
 
 
 def test_what_was_cancelled_is_not_begun() -> None:

@@ -4,10 +4,13 @@ import errno
 import io
 import json
 import os
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from daemon.durable import append_line
 from daemon.logs import open_log, together
 from settings.schema import LogSettings
 
@@ -156,3 +159,23 @@ def test_lines_that_are_logged_together_share_one_sync(tmp_path: Path, monkeypat
     log.info("after")
     assert synced == [1, 4, 5]
     assert [json.loads(line).get("number") for line in path.read_text().splitlines()] == [None, 0, 1, 2, None]
+
+
+def test_two_threads_do_not_share_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thread that tells its death while others log costs no line, and no line is written twice."""
+    path = tmp_path / "log.jsonl"
+
+    def slowly(descriptor: int, line: str) -> None:
+        append_line(descriptor, line)
+        time.sleep(0.0005)
+
+    monkeypatch.setattr("daemon.logs.append_line", slowly)
+    log = open_log(_settings(path), io.StringIO())
+
+    def tell(number: int) -> None:
+        with together(log):
+            log.info("decision", number=number)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(tell, range(100)))
+    assert sorted(json.loads(line)["number"] for line in path.read_text().splitlines()) == list(range(100))

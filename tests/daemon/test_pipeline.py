@@ -135,6 +135,38 @@ def test_an_image_that_comes_later_need_not_wait_for_those_before_it(
     assert len(bench.events("decision")) == 13
 
 
+def test_arrivals_that_never_end_are_not_left_to_the_timed_scan(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One file comes with each that is taken, more than are looked for in a row: none waits for the next scan."""
+    spare = sorted(bench.inbox.iterdir())
+    for path in spare:
+        path.rename(bench.inbox.parent / path.name)
+    waiting = [bench.inbox.parent / path.name for path in spare]
+    monkeypatch.setattr("daemon.line._SCANS_IN_A_ROW", 3)
+    pipeline = bench.line._pipeline
+    put = pipeline.put
+
+    def drop() -> None:
+        if waiting:
+            path = waiting.pop()
+            path.rename(bench.inbox / path.name)
+            bench.line._ring()
+
+    def followed(group: Any) -> int:
+        left = put(group)
+        drop()
+        return left
+
+    def pause() -> None:
+        if not bench.wake.is_set():
+            bench.stop.set()
+
+    monkeypatch.setattr(pipeline, "put", followed)
+    monkeypatch.setattr(bench.line, "_pause", pause)
+    drop()
+    bench.line.run()
+    assert len(bench.events("decision")) == 12
+
+
 @pytest.mark.usefixtures("small_groups")
 def test_memory_is_bounded(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """However many wait: each worker holds the pixels of one image, and two groups are in hand."""

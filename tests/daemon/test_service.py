@@ -265,6 +265,32 @@ def test_hangup_reads_the_configuration_again(daemon: Daemon, images: dict[str, 
     assert daemon.stop() == 0
 
 
+def test_a_reload_leaves_nothing_of_the_line_before(line: Path) -> None:
+    """However often the configuration is read again: one line, with its threads and models, is in memory."""
+    program = """
+import os, signal, sys, threading, weakref
+from daemon import line as module
+from daemon.__main__ import main
+lines, init = [], module.Line.__init__
+def noted(self, *arguments, **options):
+    lines.append(weakref.ref(self))
+    init(self, *arguments, **options)
+module.Line.__init__ = noted
+run = module.Line.run
+def short(self, **options):
+    if len(lines) < 4:
+        threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGHUP)).start()
+        run(self)
+    print(len(lines), sum(one() is not None for one in lines), file=sys.stderr)
+module.Line.run = short
+main(["run", "--once"])
+"""
+    found = subprocess.run(
+        [sys.executable, "-c", program], cwd=line, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert found.stderr.splitlines()[-1] == "4 1", found.stderr
+
+
 def test_a_second_daemon_is_refused(nursery: Nursery, daemon: Daemon) -> None:
     """One daemon per work folder: the second says so in one line and exits 2."""
     second = nursery.start(daemon.folder)

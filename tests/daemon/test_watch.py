@@ -29,8 +29,12 @@ class Line:
         """Look at the inbox once; what came before wakes no more."""
         assert self.watch.ensure() is None
         list(self._inbox.scan())
-        self.wake.wait(0.1)
-        self.wake.clear()
+        self.settle()
+
+    def settle(self) -> None:
+        """Let all events come that are on their way."""
+        while self.wake.wait(0.1):
+            self.wake.clear()
 
     def wakes(self) -> bool:
         """Whether something has woken the line, or does so soon."""
@@ -86,13 +90,48 @@ def test_a_file_in_a_new_sub_folder_wakes(line: Line) -> None:
 def test_a_link_in_the_inbox_is_not_followed(tmp_path: Path, line: Line) -> None:
     """What happens in a folder that a link leads to is none of the line's business."""
     (tmp_path / "outside").mkdir()
-    line.watch.cover(str(line.root / "lot"))
     (line.root / "lot").symlink_to(tmp_path / "outside")
     line.watch.cover(str(line.root / "lot"))
-    line.wake.wait(0.1)
-    line.wake.clear()
+    line.settle()
     (tmp_path / "outside" / "a.png").write_bytes(_DATA)
     assert not line.wake.wait(0.2)
+
+
+def test_a_folder_that_was_moved_out_is_watched_no_longer(tmp_path: Path, line: Line) -> None:
+    """A producer that archives its lots by a rename is left alone there, from the second scan on."""
+    (line.root / "lot").mkdir()
+    line.scan()
+    (line.root / "lot").rename(tmp_path / "archived")
+    line.scan()
+    line.scan()
+    (tmp_path / "archived" / "a.png").write_bytes(_DATA)
+    assert not line.wake.wait(0.2)
+    (line.root / "b.png").write_bytes(_DATA)
+    assert line.wakes()
+
+
+def test_an_inbox_that_is_a_link_is_watched(tmp_path: Path) -> None:
+    """The link is the operator's own; what it leads to is the inbox."""
+    (tmp_path / "real").mkdir()
+    (tmp_path / "inbox").symlink_to(tmp_path / "real")
+    line = Line(tmp_path / "inbox")
+    line.scan()
+    (tmp_path / "real" / "a.png").write_bytes(_DATA)
+    assert line.wakes()
+    line.watch.stop()
+
+
+def test_where_the_inbox_cannot_be_watched_nothing_is_left_behind(line: Line) -> None:
+    """Each look tries again: no descriptor is left of all of them, and events come once it can be."""
+    line.root.rmdir()
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for _ in range(50):
+        assert line.watch.ensure()
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+    line.root.mkdir()
+    line.scan()
+    (line.root / "a.png").write_bytes(_DATA)
+    assert line.wakes()
 
 
 def test_folders_that_are_renamed_and_replaced_are_watched(line: Line) -> None:
