@@ -36,7 +36,7 @@ from inspection.inspector import Inspector
 from settings import Settings
 
 GROUP = 32
-"""Images that are claimed and filed together at most; so many more are with the workers meanwhile."""
+"""Images that are claimed together at most; so many more are with the workers meanwhile."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -55,8 +55,7 @@ def pseudo_defects(greys_N1SS: Tensor) -> Tensor:
 
 def _places(count: int, side: int) -> tuple[Tensor, Tensor]:
     """Per image a place: how far each pixel is from it, in radii, squared; and its ragged or smooth mask in 0..1."""
-    axis = torch.linspace(-1, 1, side)
-    y, x = (axis[:, None] - _uniform(count, -_CENTRE, _CENTRE), axis - _uniform(count, -_CENTRE, _CENTRE))
+    y, x = _from_a_point(count, side, _CENTRE)
     angle, width = _uniform(count, 0, torch.pi), _uniform(count, *_RADIUS)
     length = (width * _LONGEST ** _uniform(count, 0, 1)).clamp(max=1)
     along, across = x * angle.cos() + y * angle.sin(), y * angle.cos() - x * angle.sin()
@@ -65,6 +64,12 @@ def _places(count: int, side: int) -> tuple[Tensor, Tensor]:
     outline = torch.where(ragged, 0.6 * _grain(count, side) + 0.4, 0.7)
     mask = (outline * torch.exp(-away) > 0.35).float()
     return away, functional.conv2d(mask, _BLUR, padding=2)
+
+
+def _from_a_point(count: int, side: int, reach: float) -> tuple[Tensor, Tensor]:
+    """How far each pixel is down and to the right of a point at most so far from the middle; in halves of a side."""
+    axis = torch.linspace(-1, 1, side)
+    return axis[:, None] - _uniform(count, -reach, reach), axis - _uniform(count, -reach, reach)
 
 
 def _grain(count: int, side: int) -> Tensor:
@@ -105,12 +110,12 @@ def _twice(greys: Tensor) -> Tensor:
 
     Around the middle, for there is the joint: nothing would be seen of the same grey twice.
     """
-    axis, count = torch.linspace(-1, 1, greys.shape[-1]), len(greys)
-    y, x = axis[:, None] - _uniform(count, -_MIDDLE, _MIDDLE), axis - _uniform(count, -_MIDDLE, _MIDDLE)
+    count = len(greys)
+    y, x = _from_a_point(count, greys.shape[-1], _MIDDLE)
     moved = _moved(greys, (x.square() + y.square()) / _uniform(count, *_WIDE).square(), _APART)
-    darker = torch.rand(len(greys), 1, 1, 1) < 0.5
+    darker = torch.rand(count, 1, 1, 1) < 0.5
     both = torch.where(darker, torch.minimum(greys, moved), torch.maximum(greys, moved))
-    return torch.lerp(greys, both, _uniform(len(greys), *_SECOND))
+    return torch.lerp(greys, both, _uniform(count, *_SECOND))
 
 
 def _uniform(count: int, low: float, high: float) -> Tensor:
