@@ -360,6 +360,18 @@ class Nursery:
         finally:
             daemon.kill()
 
+    def dies(self, folder: Path, fault: Fault) -> bool:
+        """Empty the inbox with a fault that kills; whether it came to that.
+
+        How many calls there are depends on which images are done at the same time, for those share some.
+        """
+        code = self.once(folder, fault)
+        if code == 0:
+            assert len((folder / "calls").read_bytes().splitlines()) < fault.at, "the call passed and did not kill"
+        else:
+            assert code == -signal.SIGKILL
+        return code != 0
+
     def ask(self, **request: Any) -> dict[str, Any]:
         """One request to the nursery."""
         stdin, stdout = self._process.stdin, self._process.stdout

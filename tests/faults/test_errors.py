@@ -67,7 +67,7 @@ def test_any_call_of_a_recovery_fails(ledger: Ledger, nursery: Nursery, image: I
     """Trouble while it takes up what a dead daemon left in hand is trouble like any other."""
     for number in range(3):
         ledger.drop(f"{number}.png", image(number))
-    # One is decided, two have all but their decision.
+    # One is decided, and maybe filed; two have all but their decision, or less.
     nursery.once(ledger.folder, Fault(at=2, only="rename decision.json"))
     first = {"ENOSPC": 1, "EIO": 2}[error]
     _fail_at_each(ledger, nursery, error, first, every=2 if long else 16)
