@@ -18,7 +18,7 @@ import pytest
 from harness import Daemon, Fault, Ledger, Nursery, wait_until
 from lines import Mounts, configure
 
-_ONE_BY_ONE = {"daemon.line.GROUP": 1}
+_ONE_BY_ONE = {"daemon.line.GROUP": 1, "daemon.pipeline.GROUP": 1}
 """For `Fault.settings`: images are filed and logged alone, as in a slow trickle, so that more can happen in between."""
 
 
