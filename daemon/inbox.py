@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import stat
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,7 +80,7 @@ class Inbox:
         self._go_on = go_on
         self._visit = visit
         self._suffixes = tuple(settings.suffixes)
-        self._seen: dict[Path, tuple[Signature, float]] = {}
+        self._seen: dict[str, tuple[Signature, float]] = {}
         self._deferred: set[tuple[int, int]] = set()
         self._given_back = 0
         self._waiting = 0
@@ -108,17 +109,17 @@ class Inbox:
         """
         self.look()
         leases = self._folders.leases("inbox")
-        seen: dict[Path, tuple[Signature, float]] = {}
+        seen: dict[str, tuple[Signature, float]] = {}
         waiting = self._given_back = 0
         unreadable: set[str] = set()
         for path, found in self._walk(unreadable):
             if not self._go_on():
                 return
             signature = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
-            known, since = self._seen.get(path, (None, 0.0))
+            known, since = self._seen.get(str(path), (None, 0.0))
             if known != signature:
                 since = self._clock()
-            seen[path] = signature, since
+            seen[str(path)] = signature, since
             settled = self._clock() - since >= self._settings.quiet_s
             try:
                 candidate = self._admit(path, found, settled=settled, leases=leases)
@@ -146,14 +147,16 @@ class Inbox:
             folder = folders.pop()
             self._visit(folder)
             try:
-                entries = list(os.scandir(folder))
+                entries = deque(os.scandir(folder))
             except OSError as error:
                 if folder == str(self._root):
                     self.sees = False
                     raise
                 _note(unreadable, folder, error)
                 continue
-            for entry in entries:
+            # Each remembers its stat: of a large backlog that is too much to keep.
+            while entries:
+                entry = entries.popleft()
                 if entry.name.startswith("."):
                     continue
                 try:
