@@ -199,7 +199,9 @@ class Pipeline:
         inspector = self._model.inspector
         if inspector is None:
             raise AssertionError("nothing is claimed before there is a model")
-        for claim, result in zip(claims, self._workers.submit(inspector, claims) if claims else (), strict=True):
+        if not claims:
+            return
+        for claim, result in zip(claims, self._workers.submit(inspector, claims), strict=True):
             self._in_flight.append(_Work(claim, inspector, result))
             result.add_done_callback(lambda _: self.news.set())
 

@@ -53,9 +53,10 @@ class Watch:
         self._reader: InotifyFD | None = None
         self._of_root, self._of_others = _Ringer(ring), _Ringer(ring)
         self._armed: tuple[int, int] | None = None
-        self._watched: set[WatchDescriptor] = set()
         self._covered: set[WatchDescriptor] = set()
         """Those that the present scan has come by."""
+        self._before: set[WatchDescriptor] = set()
+        """Those of the scan before."""
         self._uncovered: str | None = None
 
     def ensure(self) -> str | None:
@@ -91,8 +92,8 @@ class Watch:
             return
         try:
             if folder == self._root:
-                gone = self._watched - self._covered
-                self._watched, self._covered, self._uncovered = self._covered, set(), None
+                gone = self._before - self._covered
+                self._before, self._covered, self._uncovered = self._covered, set(), None
                 self._reader.remove_callbacks([(descriptor, _ONLY) for descriptor in gone])
             self._add(self._reader, folder)
         except (FileNotFoundError, NotADirectoryError):
@@ -102,9 +103,7 @@ class Watch:
 
     def _add(self, reader: InotifyFD, folder: str) -> None:
         ringer, mask = (self._of_root, _ROOT) if folder == self._root else (self._of_others, _BENEATH)
-        descriptor = reader.add_callback(os.fsencode(folder), mask, ringer, _ONLY)
-        self._covered.add(descriptor)
-        self._watched.add(descriptor)
+        self._covered.add(reader.add_callback(os.fsencode(folder), mask, ringer, _ONLY))
 
     def _told(self, error: Exception) -> str:
         reason = error.strerror if isinstance(error, OSError) else error
@@ -125,7 +124,7 @@ class Watch:
             self._reader.join(timeout=5)
         self._reader = self._armed = self._uncovered = None
         self._of_root = _Ringer(self._ring)
-        self._watched, self._covered = set(), set()
+        self._covered, self._before = set(), set()
 
 
 def _started() -> InotifyFD:

@@ -12,10 +12,9 @@ from inspection.files import readable
 from inspection.model import Model, ModelCard, PreprocessingCard, library_versions, now
 from inspection.network import SupervisedAutoencoder
 from inspection.novelty import DESCRIPTION, Novelty
-from inspection.verdict import rounded
 from settings.schema import TrainingSettings
 from training.balance import BalancedImages
-from training.certify import can_prove, choose_threshold, temperature
+from training.certify import choose_threshold, given_up, temperature
 from training.checkpoint import Checkpoint
 from training.dataset import LabelledImage, Part, classes_of, grey_statistics, stack
 from training.fit import History, fit
@@ -119,7 +118,7 @@ def _with_limits(model: Model, scored: Scored, options: TrainingSettings) -> Mod
         nio, io, options.required_recall, options.false_call_budget, options.false_call_limit, scored.nio_parts
     )
     for image, probability in zip(scored.nio_images, nio, strict=True):
-        if rounded(probability) < threshold and not can_prove(len(nio), options.required_recall):
+        if given_up(probability, threshold, len(nio), options.required_recall):
             print(
                 f"  {readable(image.path.name)} lies below the threshold: to catch its part too would cost more than "
                 f"training.false_call_limit ({options.false_call_limit:.1%}); check its label, or label more nio"

@@ -58,7 +58,7 @@ def choose_threshold(
     io = sorted((rounded(probability) for probability in io_probabilities), reverse=True)
     limit = math.floor(false_call_limit * len(io))
     nio = sorted(rounded(probability) for probability in nio_probabilities)
-    if not can_prove(len(nio), required_recall) and _reached_by(io, nio[0]) > limit:
+    if not _can_prove(len(nio), required_recall) and _reached_by(io, nio[0]) > limit:
         parts = nio_parts or range(len(nio))
         worst = min(zip(nio_probabilities, parts, strict=True), key=lambda image: image[0])[1]
         others = (p for p, part in zip(nio_probabilities, parts, strict=True) if part != worst)
@@ -71,8 +71,16 @@ def choose_threshold(
     return _lowered(min(above), below)
 
 
-def can_prove(count: int, required_recall: float) -> bool:
-    """Whether so many nio images prove the recall if none is missed; of fewer the worst part may be given up."""
+def given_up(probability: float, threshold: float, count: int, required_recall: float) -> bool:
+    """Whether a nio image is below the threshold that was chosen on `count` of them since to catch it is too dear.
+
+    Where they are enough to prove the recall, one that is missed is within what the recall allows.
+    """
+    return rounded(probability) < threshold and not _can_prove(count, required_recall)
+
+
+def _can_prove(count: int, required_recall: float) -> bool:
+    """Whether so many nio images prove the recall if none is missed."""
     return recall_lower_bound(count, 0) >= required_recall
 
 

@@ -9,7 +9,7 @@ import torch
 from inspection.model import Model
 from inspection.verdict import rounded
 from settings.schema import TrainingSettings
-from training.certify import can_prove, choose_threshold
+from training.certify import choose_threshold, given_up
 from training.dataset import LabelledImage
 from training.folds import Scored, unidentified
 
@@ -103,8 +103,8 @@ def _cost(
     without = choose_threshold(
         others, io, options.required_recall, options.false_call_budget, options.false_call_limit, parts
     )
-    given_up = lowest.probability < threshold and not can_prove(len(nio), options.required_recall)
-    catches = lowest.probability if given_up else threshold
+    too_dear = given_up(lowest.probability, threshold, len(nio), options.required_recall)
+    catches = lowest.probability if too_dear else threshold
     return Cost(
         lowest=lowest,
         io=len(io),
@@ -112,5 +112,5 @@ def _cost(
         false_calls=sum(rounded(score) >= catches for score in io),
         threshold_without=without,
         false_calls_without=sum(rounded(score) >= without for score in io),
-        given_up=given_up,
+        given_up=too_dear,
     )

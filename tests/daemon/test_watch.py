@@ -43,6 +43,10 @@ class Line:
         return found
 
 
+def _open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
 @pytest.fixture
 def line(tmp_path: Path) -> Iterator[Line]:
     """A line that has looked at its empty inbox."""
@@ -124,10 +128,10 @@ def test_an_inbox_that_is_a_link_is_watched(tmp_path: Path) -> None:
 def test_where_the_inbox_cannot_be_watched_nothing_is_left_behind(line: Line) -> None:
     """Each look tries again: no descriptor is left of all of them, and events come once it can be."""
     line.root.rmdir()
-    before = len(list(Path("/proc/self/fd").iterdir()))
+    before = _open_files()
     for _ in range(50):
         assert line.watch.ensure()
-    assert len(list(Path("/proc/self/fd").iterdir())) == before
+    assert _open_files() == before
     line.root.mkdir()
     line.scan()
     (line.root / "a.png").write_bytes(_DATA)
@@ -161,7 +165,7 @@ def test_a_scan_that_covers_folders_again_keeps_nothing(line: Line) -> None:
     """Hours of scans over the same folders, and inboxes that go and come, leave no descriptor behind."""
     (line.root / "lot").mkdir()
     line.scan()
-    before = len(list(Path("/proc/self/fd").iterdir()))
+    before = _open_files()
     for _ in range(50):
         line.watch.cover(str(line.root))
         line.watch.cover(str(line.root / "lot"))
@@ -171,4 +175,4 @@ def test_a_scan_that_covers_folders_again_keeps_nothing(line: Line) -> None:
         assert line.watch.ensure()
         (line.root / "lot").mkdir(parents=True)
         line.scan()
-    assert len(list(Path("/proc/self/fd").iterdir())) == before
+    assert _open_files() == before
