@@ -79,7 +79,6 @@ class Inbox:
         self._clock = clock
         self._go_on = go_on
         self._visit = visit
-        self._suffixes = tuple(settings.suffixes)
         self._seen: dict[str, tuple[Signature, float]] = {}
         self._deferred: set[tuple[int, int]] = set()
         self._given_back = 0
@@ -168,7 +167,7 @@ class Inbox:
                     _note(unreadable, entry.path, error)
 
     def _is_wanted(self, name: str) -> bool:
-        return name.endswith(self._suffixes) and not name.endswith(_UNFINISHED)
+        return self._settings.admits(name) and not name.endswith(_UNFINISHED)
 
     def _admit(self, path: Path, found: os.stat_result, *, settled: bool, leases: bool) -> Candidate | None:
         relative = path.relative_to(self._root)

@@ -65,8 +65,7 @@ def read_status(settings: Settings) -> Status:
 
 def waiting(settings: Settings) -> int:
     """Images in the inbox, done or still being written."""
-    suffixes = tuple(settings.inbox.suffixes)
-    return _count(settings.paths.inbox, lambda name: name.lower().endswith(suffixes) and name[0] != ".")
+    return _count(settings.paths.inbox, lambda name: settings.inbox.admits(name) and name[0] != ".")
 
 
 def as_json(status: Status) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import warnings
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,8 @@ from inspection.errors import ImageError
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
+
+    from settings.schema import InboxSettings
 
 MIN_SIDE = 8
 """Pixels; nothing smaller can show a joint."""
@@ -45,13 +48,81 @@ class GreyImage:
         pixels: Grey levels, float32 `[H, W]` in 0..1; 1 is what the file shows brightest.
         bits: Bits per pixel in the file.
         format: `PNG`, `TIFF`, `BMP`, `JPEG` or `DICOM`.
-        notes: What a person should know, such as further pages that were not looked at.
+        notes: What a person should know, such as a declared range that the grey levels leave.
     """
 
     pixels: NDArray[np.float32]
     bits: int
     format: str
     notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a file may hold.
+
+    Attributes:
+        max_pixels: Of one page; larger ones are refused before they are decompressed.
+        max_pages: Of one file.
+        float_range: The grey levels of black and white in floating-point images; None: 0 and 1, or as the file says.
+    """
+
+    max_pixels: int
+    max_pages: int = 64
+    float_range: tuple[float, float] | None = None
+
+    @classmethod
+    def of(cls, inbox: InboxSettings) -> Limits:
+        """Those that a configuration sets."""
+        return cls(inbox.max_pixels, inbox.max_pages, inbox.float_range)
+
+
+@dataclass(frozen=True)
+class Stack:
+    """The pages of one file that show the scene, in their order; at least one. Each is decoded when it is asked for.
+
+    Attributes:
+        format: `PNG`, `TIFF`, `BMP`, `JPEG` or `DICOM`.
+        pages: What decodes each of them; may raise ImageError.
+    """
+
+    format: str
+    pages: Sequence[Callable[[], GreyImage]]
+
+    def __len__(self) -> int:
+        return len(self.pages)
+
+    def __iter__(self) -> Iterator[GreyImage]:
+        return (self[page] for page in range(len(self)))
+
+    def __getitem__(self, page: int) -> GreyImage:
+        """Decode a page, counted from 0.
+
+        Raises:
+            ImageError: It is damaged, or its size is absurd; then the whole file is no image that can be judged.
+        """
+        try:
+            return self.pages[page]()
+        except (ImageError, MemoryError) as error:
+            if len(self) == 1 or isinstance(error, MemoryError):
+                raise
+            raise ImageError(f"page {page + 1} of {len(self)}: {error}") from error
+        except Exception as error:
+            raise ImageError(f"cannot be decoded: {_told(error)}") from error
+
+
+def open_stack(data: bytes, limits: Limits) -> Stack:
+    """Look into the bytes of one image file; its pages are decoded later, one by one.
+
+    Raises:
+        ImageError: The bytes are no whole image of a known format, or its size is absurd.
+    """
+    image = decode(data, max_pixels=limits.max_pixels)
+    return Stack(image.format, [lambda: image])
+
+
+def _told(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def decode(data: bytes, *, max_pixels: int) -> GreyImage:

@@ -52,6 +52,16 @@ def _ending(value: str) -> str:
     return value
 
 
+def _suffix(value: str) -> str:
+    return value and _ending(value).lower()
+
+
+def _rising(value: tuple[float, float]) -> tuple[float, float]:
+    if value[0] >= value[1]:
+        raise ValueError("should rise: [grey level of black, grey level of white]")
+    return value
+
+
 def _regex(value: str) -> str:
     try:
         re.compile(value)
@@ -84,12 +94,13 @@ FilePath = Annotated[Path, Field(strict=False), AfterValidator(_file_name), Afte
 PromPath = Annotated[FilePath, AfterValidator(_prom)]
 Device = Annotated[str, AfterValidator(_device)]
 Ending = Annotated[str, AfterValidator(_ending)]
-Suffix = Annotated[Ending, AfterValidator(str.lower)]
+Suffix = Annotated[str, AfterValidator(_suffix)]
 Regex = Annotated[str, AfterValidator(_regex)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 Probability = Annotated[float, Field(ge=0, le=1)]
 Folds = Annotated[Literal["auto"] | int, BeforeValidator(_folds)]
 Rate = Annotated[float, BeforeValidator(_number_like)]
+FloatRange = Annotated[tuple[Rate, Rate], Field(strict=False), AfterValidator(_rising)]
 
 
 CURRENT = "current"
@@ -145,6 +156,14 @@ class InboxSettings(Section):
     done_marker: Ending | None = None
     max_file_mb: Annotated[int, Field(gt=0)] = 512
     max_pixels: Annotated[int, Field(gt=0)] = 100_000_000
+    max_pages: Annotated[int, Field(gt=0, le=10_000)] = 64
+    float_range: FloatRange | None = None
+
+    def admits(self, name: str) -> bool:
+        """Whether a file of that name is an image by its suffix; `""` admits names without one, and DICOM's UIDs."""
+        name = name.lower()
+        bare = "" in self.suffixes and (not name.rpartition(".")[0] or name.rpartition(".")[2].isdecimal())
+        return bare or name.endswith(tuple(suffix for suffix in self.suffixes if suffix))
 
     @model_validator(mode="after")
     def _marker_is_no_image(self) -> InboxSettings:

@@ -121,18 +121,17 @@ def _image_files(settings: Settings, label: Label) -> list[Path]:
     folder = settings.paths.dataset / label
     if not folder.is_dir():
         raise DatasetError(f"{folder}: no such folder; put labelled images in {' and '.join(_folders(settings))}")
-    suffixes = tuple(settings.inbox.suffixes)
     files = [
         path
         for path in sorted(folder.rglob("*"))
-        if path.name.lower().endswith(suffixes)
+        if settings.inbox.admits(path.name)
         and path.is_file()
         and not path.name.startswith(".")
         # A judged image may be moved here together with its sidecars; its map is no image of a part.
         and not path.name.endswith(".cam.png")
     ]
     if not files:
-        raise DatasetError(f"{folder}: no images ({', '.join(suffixes)}); put labelled images there")
+        raise DatasetError(f"{folder}: no images ({', '.join(settings.inbox.suffixes)}); put labelled images there")
     return files
 
 
