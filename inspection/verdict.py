@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -70,6 +71,26 @@ def judge(probability: float, threshold: float, novelty: float) -> Verdict:
     if novelty > 1:
         return Verdict("nio", "unidentified", probability, threshold, novelty)
     return Verdict("io", "clear", probability, threshold, novelty)
+
+
+def deciding(verdicts: Sequence[Verdict]) -> int:
+    """Which page of a stack its verdict is that of: a defect before an unidentified one before io; the strongest.
+
+    Of equals the first. No number is stronger than any.
+
+    Args:
+        verdicts: Of each page, at least one.
+
+    Returns:
+        Its index.
+    """
+    return max(range(len(verdicts)), key=lambda page: (_rank(verdicts[page]), -page))
+
+
+def _rank(verdict: Verdict) -> tuple[int, float]:
+    if verdict.reason == "unidentified":
+        return 1, math.inf if verdict.novelty is None else verdict.novelty
+    return (2 if verdict.label == "nio" else 0), verdict.probability or 0.0
 
 
 def _log_odds(probability: float) -> float:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from inspection.verdict import Verdict, judge, rounded
+from inspection.verdict import Verdict, deciding, judge, rounded
 
 PROBABILITY = st.floats(0, 1)
 NOVELTY = st.floats(0, 10) | st.sampled_from([0.0, 0.9999994, 0.9999996, 1.0, 1.0000004, 1.0000006])
@@ -129,3 +129,15 @@ def test_evidence_fades_with_what_is_lacking() -> None:
 def test_strength_is_a_share(probability: float, threshold: float, peak: float | None) -> None:
     """Whatever the numbers, it is in 0..1."""
     assert 0 <= judge(probability, threshold, 0.1).strength(peak) <= 1
+
+
+def test_a_stack_is_decided_by_its_worst_page() -> None:
+    """A defect goes before what is unidentified, that before io; among equals the stronger one, then the first."""
+    io, doubtful, defect = judge(0.1, 0.5, 0.2), judge(0.4, 0.5, 0.2), judge(0.6, 0.5, 0.2)
+    strange, stranger, worst = judge(0.1, 0.5, 2), judge(0.1, 0.5, 3), judge(0.9, 0.5, 0.2)
+    unknown = judge(math.nan, 0.5, 0.2)
+    assert deciding([io, doubtful, io]) == 1
+    assert deciding([doubtful, strange, stranger]) == 2
+    assert deciding([stranger, unknown]) == 1
+    assert deciding([unknown, defect, worst, worst]) == 2
+    assert deciding([io, io]) == 0
