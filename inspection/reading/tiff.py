@@ -49,11 +49,16 @@ def open_tiff(data: bytes, limits: Limits) -> Stack:
     """See `inspection.image.open_stack`."""
     with tifffile.TiffFile(io.BytesIO(data)) as file:
         pages = _scene(file, list(_pages(data, file, 16 * limits.max_pages)))
+    placed = []
     for page in pages:
         check_size(page.imagewidth, page.imagelength, limits.max_pixels)
-    placed = [(page, shift) for page in pages for shift in _shifts(page, len(pages), limits.max_pages)]
+        for shift in _shifts(page, len(pages), limits.max_pages):
+            layout = _layout(page)
+            layout = replace(layout, offsets=tuple(offset + shift for offset in layout.offsets)) if shift else layout
+            segments.check(layout, len(data))
+            placed.append((page, layout))
     check_pages(len(placed), limits.max_pages)
-    return Stack("TIFF", [partial(_decode, data, page, shift, limits) for page, shift in placed])
+    return Stack("TIFF", [partial(_decode, data, page, layout, limits) for page, layout in placed])
 
 
 def _pages(data: bytes, file: tifffile.TiffFile, most: int) -> Iterator[tifffile.TiffPage]:
@@ -144,11 +149,7 @@ def _shifts(page: tifffile.TiffPage, pages: int, most: int) -> list[int]:
     return [index * size for index in range(announced)]
 
 
-def _decode(data: bytes, page: tifffile.TiffPage, shift: int, limits: Limits) -> GreyImage:
-    layout = _layout(page)
-    if shift or _announced(page) > 1:
-        layout = replace(layout, offsets=tuple(offset + shift for offset in layout.offsets))
-    segments.check(layout, len(data))
+def _decode(data: bytes, page: tifffile.TiffPage, layout: Layout, limits: Limits) -> GreyImage:
     samples = segments.read(data, layout)
     bits, inverted = layout.bits, False
     photometric = int(_value(page, _PHOTOMETRIC, _BLACK_IS_ZERO))
