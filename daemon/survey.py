@@ -173,6 +173,7 @@ class PassedOverLog:
         """
         now = self._clock()
         self._told &= found.keys()
+        self._since = {reason: since for reason, since in self._since.items() if reason in found}
         for reason, passed in found.items():
             example, since = self._since.get(reason, ("", now))
             if example != passed.example:
