@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,14 +55,14 @@ class PassedOver:
     def __init__(self, root: Path, before: PassedOver | None = None) -> None:
         self._root = root
         self._before: dict[Reason, str] = before.examples if before else {}
-        self._counts: dict[Reason, int] = {}
+        self._counts: Counter[Reason] = Counter()
         self.examples: dict[Reason, str] = {}
 
     def add(self, reason: Reason, path: str) -> None:
         """Count one file."""
-        self._counts[reason] = self._counts.get(reason, 0) + 1
         if reason not in self.examples or self._before.get(reason) == path:
             self.examples[reason] = path
+        self._counts[reason] += 1
 
     def report(self) -> dict[Reason, Passed]:
         """What was passed over, by reason."""

@@ -37,15 +37,19 @@ def kind_of_name(name: str, suffixes: Sequence[str], done_marker: str | None) ->
         return "sidecar"
     if _has_one_of(suffixes, name):
         return "image"
-    described = name.removesuffix(ERROR_SUFFIX).removesuffix(RECORD_SUFFIX)
-    return "sidecar" if described != name and _has_one_of(suffixes, described) else "suffix"
+    if name.endswith(RECORD_SUFFIX):
+        described = name.removesuffix(ERROR_SUFFIX).removesuffix(RECORD_SUFFIX)
+        return "sidecar" if _has_one_of(suffixes, described) else "suffix"
+    return "suffix"
 
 
 def _has_one_of(suffixes: Sequence[str], name: str) -> bool:
-    if name.endswith(tuple(suffix for suffix in suffixes if suffix)):
+    if name.endswith(tuple(filter(None, suffixes))):
         return True
+    if "" not in suffixes:
+        return False
     stem, _, last = name.rpartition(".")
-    return "" in suffixes and (not stem or last.isdecimal())
+    return not stem or last.isdecimal()
 
 
 def dangling_link(path: Path) -> str | None:
