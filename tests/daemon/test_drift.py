@@ -14,14 +14,12 @@ import numpy as np
 import pytest
 from cards import plain_card
 from harness import Nursery
-from numpy.typing import NDArray
 from PIL import Image
 
 from daemon.drift import STATE, DriftWatch
 from daemon.folders import Folders
 from daemon.logs import open_log
 from daemon.status import as_text, read_status
-from inspection.inspector import Inspection
 from inspection.model import ModelCard
 from inspection.reference import Reference, distribution
 from inspection.verdict import judge
@@ -29,7 +27,6 @@ from settings import Settings, load
 from settings.schema import LogSettings
 
 TIME = "2026-01-01T00:00:00.000Z"
-NO_MAP: NDArray[np.float32] = np.zeros((1, 1), np.float32)
 
 
 def card(*signals: str, model: str = "one", images: int = 1000) -> ModelCard:
@@ -57,7 +54,7 @@ class Bench:
         for _ in range(count):
             verdict = judge(0.9 if self.rng.random() < nio else 0.1, 0.5, 0.5)
             signals = {name: float(self.rng.normal(shift, 1)) for name, shift in shifts.items()}
-            self.watch.add(model, Inspection(verdict, NO_MAP, 0.0, "CAM", 1.0, signals), TIME)
+            self.watch.add(model, verdict, [signals], TIME)
 
     def events(self) -> list[dict[str, Any]]:
         """What was logged."""
@@ -115,7 +112,7 @@ def test_images_judged_nio_move_the_share_alone(bench: Bench) -> None:
         is_nio = number % 5 == 0
         verdict = judge(0.9 if is_nio else 0.1, 0.5, 0.5)
         value = 3.0 if is_nio else float(bench.rng.normal(0, 1))
-        bench.watch.add(model, Inspection(verdict, NO_MAP, 0.0, "CAM", 1.0, {"grey_mean": value}), TIME)
+        bench.watch.add(model, verdict, [{"grey_mean": value}], TIME)
     assert bench.events() == []
 
 

@@ -16,7 +16,7 @@ from bench import Bench, failing
 
 from daemon import durable
 from inspection import picture
-from inspection.image import GreyImage, decode
+from inspection.image import GreyImage, Limits, Stack, open_stack
 
 
 @pytest.fixture
@@ -175,8 +175,11 @@ def test_memory_is_bounded(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Non
     def gone() -> None:
         alive[0] -= 1
 
-    def counting(data: bytes, **limits: Any) -> GreyImage:
-        image = decode(data, **limits)
+    def counting(data: bytes, limits: Limits) -> Stack:
+        return Stack("PNG", [lambda: counted(data, limits)])
+
+    def counted(data: bytes, limits: Limits) -> GreyImage:
+        image = open_stack(data, limits)[0]
         with lock:
             alive[0] += 1
             most[0] = max(most[0], alive[0])
@@ -184,7 +187,7 @@ def test_memory_is_bounded(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Non
         weakref.finalize(image.pixels, gone)
         return image
 
-    monkeypatch.setattr("daemon.workers.decode", counting)
+    monkeypatch.setattr("daemon.workers.open_stack", counting)
     bench.line.run(once=True)
     assert len(bench.events("decision")) == 12
     assert most[0] <= len(os.sched_getaffinity(0))
