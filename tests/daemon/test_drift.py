@@ -124,6 +124,41 @@ def test_all_nio_is_told_at_once(bench: Bench) -> None:
     assert event["signals"][0]["reference"] == 0.2
 
 
+def test_a_stack_counts_once(bench: Bench) -> None:
+    """Sixty-four pages of one unusual joint are one file, and no drift; three such joints in a row are none either."""
+    model = card("grey_mean")
+    verdict = judge(0.1, 0.5, 0.5)
+    for _ in range(3):
+        bench.watch.add(model, verdict, [{"grey_mean": 2.0}] * 64, TIME)
+    assert bench.events() == []
+    assert bench.watch.report()["images"] == 3
+
+
+def test_pages_that_differ_are_no_drift_and_a_shift_of_all_is(bench: Bench) -> None:
+    """Slices at several heights are dark and bright in turn; when all become brighter that is told."""
+    model, verdict = card("grey_mean"), judge(0.1, 0.5, 0.5)
+
+    def feed(count: int, shift: float) -> None:
+        for _ in range(count):
+            noise = bench.rng.normal(0, 0.3)
+            pages = [{"grey_mean": float(height + noise + shift)} for height in (-1.2, -0.6, 0.0, 0.6, 1.2)]
+            bench.watch.add(model, verdict, pages, TIME)
+
+    feed(2000, 0)
+    assert bench.events() == []
+    feed(200, 1)
+    (event,) = bench.events()
+    assert event["signals"][0]["now"] == pytest.approx(1, abs=0.3)
+
+
+def test_a_bad_page_keeps_its_stack_out_of_the_charts(bench: Bench) -> None:
+    """Of a file that is nio no page moves a chart of grey levels, though some of them are good."""
+    for _ in range(40):
+        bench.watch.add(card("grey_mean"), judge(0.9, 0.5, 0.5), [{"grey_mean": 3.0}] * 5, TIME)
+        bench.watch.add(card("grey_mean"), judge(0.1, 0.5, 0.5), [{"grey_mean": 0.0}] * 5, TIME)
+    assert bench.events() == []
+
+
 def test_the_usual_share_is_learned(bench: Bench) -> None:
     """A line with half the training's share is calm; after 500 images more than thrice its own is told."""
     model = card("grey_mean")
