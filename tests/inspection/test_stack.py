@@ -5,15 +5,17 @@ from __future__ import annotations
 import gc
 import weakref
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from inspection.errors import ImageError
-from inspection.image import GreyImage, Stack
+from inspection.image import GreyImage, Limits, Stack, open_stack
 from inspection.inspector import Inspection, Inspector
 from inspection.model import load
 from inspection.stack import StackInspection, inspect_stack
@@ -105,6 +107,19 @@ def test_a_damaged_page_is_no_image(inspector: Inspector) -> None:
     """What stands before it counts for nothing, and the error names the page."""
     with pytest.raises(ImageError, match="page 3 of 4: cut short"):
         inspect_stack(inspector, stack_of(*pages(2), ImageError("cut short"), *pages(1)))
+
+
+def test_threads_may_decode_pages_at_the_same_time(
+    draw_disc: Callable[..., NDArray[np.uint8]], draw_stack: Callable[..., bytes]
+) -> None:
+    """On a GPU the workers decode the pages of one stack side by side; each gets what it gets alone."""
+    rng = np.random.default_rng(0)
+    drawn = [draw_disc(rng, void=False, side=200) for _ in range(16)]
+    stack = open_stack(draw_stack(drawn), Limits(10**6))
+    with ThreadPoolExecutor(4) as pool:
+        for _ in range(5):
+            for page, image in zip(drawn, pool.map(stack.__getitem__, range(16)), strict=True):
+                np.testing.assert_allclose(image.pixels, page / 255, atol=1e-6)
 
 
 def test_two_pages_at_most_are_in_memory(inspector: Inspector) -> None:
