@@ -36,6 +36,7 @@ def check(settings: Settings) -> Iterator[Finding]:
         except SolderwatchError as error:
             yield Finding("problem", str(error))
     yield from _folders(settings)
+    yield Finding("ok", f"stacks: every page of a file is judged, up to {settings.inbox.max_pages} (inbox.max_pages)")
     yield from _model(settings)
 
 

@@ -194,6 +194,7 @@ class Line:
             self._pipeline.file_judged()
             while self._pipeline.busy and not self._wake.is_set():
                 self._pipeline.news.wait()
+                self._tick()
                 self._pipeline.file_judged()
             if self._stop.is_set() or not self._wake.is_set():
                 return

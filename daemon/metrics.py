@@ -77,7 +77,7 @@ class Metrics:
         self._lines = self._counter("log_lines", "Lines in the log, by level.", "level")
         self._stages = Histogram(
             "solderwatch_stage_seconds",
-            "Time per image of each stage; judge is its share of its batch's, the map included.",
+            "Time per file of each stage, all pages; judge is its share of its batches', the map included.",
             ["stage"],
             buckets=_BUCKETS_S,
             registry=self._registry,

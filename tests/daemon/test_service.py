@@ -427,6 +427,7 @@ def test_check_names_each_problem_and_its_mend(line: Path) -> None:
     done = check()
     assert done.returncode == 0, done.stdout
     assert "self-test" in done.stdout
+    assert "up to 64 (inbox.max_pages)" in done.stdout
     card = read_card(line / "models" / "current")
     assert f"warning  certificate: {card.certificate}\n" in done.stdout
     with contextlib.suppress(FileNotFoundError):
