@@ -23,12 +23,14 @@ from training import processes
 from training.balance import BalancedImages
 from training.checkpoint import Checkpoint, State
 from training.pseudo import pseudo_defects
+from training.worst import worst_pages
 
 _IO = 0
 _MIN_STEPS = 8
 _MIN_SCHEDULE = 10  # steps; with fewer the one-cycle schedule has no rise
 _EVALUATION_BATCH = 64
 _REBUILT_EVERY = 4
+_ANY_PAGE = 0.2  # of the epochs: before a network has learnt something, what looks worst to it is an accident
 
 
 @dataclass
@@ -63,7 +65,7 @@ class History:
 def fit(
     network: SupervisedAutoencoder,
     train: BalancedImages,
-    validation: tuple[Tensor, Tensor] | None,
+    validation: tuple[Sequence[Tensor] | Tensor, Tensor] | None,
     preprocessing: Preprocessing,
     settings: TrainingSettings,
     device: torch.device,
@@ -76,10 +78,14 @@ def fit(
     improved for `patience` epochs; without, those of the last epoch are kept. Ctrl-C stops too and keeps the weights
     so far; before the first epoch is over it is raised.
 
+    Of a stack that is nio the page carries the label that looks worst to the network, as it is at the beginning of each
+    epoch (multiple-instance learning, after Andrews, Tsochantaridis and Hofmann, "Support vector machines for
+    multiple-instance learning", NIPS 2002); in the first epochs any page does. Validated is the worst page of each.
+
     Args:
         network: Trained on `device`, and left there.
         train: What to fit to.
-        validation: Grey images `[N, 1, S, S]` and classes `[N]`.
+        validation: Grey levels `[P, S, S]` of N images and classes `[N]`.
         preprocessing: What images go through.
         settings: How to train.
         device: Where.
@@ -152,6 +158,7 @@ class _Run:
     def train(self, epoch: int, progress: tqdm[Any]) -> _Tally:
         """One epoch over the balanced images, of which each process takes its share of every batch."""
         tally, batches = _Tally(), self._batches(epoch)
+        self._choose_pages(epoch)
         self._network.train()
         for (greys, classes), batch in zip(self._loader(batches, epoch), batches, strict=True):
             self._optimizer.zero_grad(set_to_none=True)
@@ -168,13 +175,27 @@ class _Run:
         return tally.over_processes()
 
     @torch.inference_mode()
-    def validate(self, validation: tuple[Tensor, Tensor]) -> _Tally:
+    def validate(self, validation: tuple[Sequence[Tensor] | Tensor, Tensor]) -> _Tally:
         """The same numbers of images that are not fitted to."""
-        tally = _Tally()
+        tally, (greys, classes) = _Tally(), validation
         self._network.eval()
-        for greys, classes in processes.share(_evaluation_batches(*validation)):
-            self._add(tally, greys, classes)
+        worst = self._worst(greys).tolist()
+        for batch in processes.share(torch.split(torch.arange(len(classes)), _EVALUATION_BATCH)):
+            shown = torch.stack([greys[index][worst[index]][None] for index in batch.tolist()])
+            self._add(tally, shown, classes[batch])
         return tally.over_processes()
+
+    def _choose_pages(self, epoch: int) -> None:
+        """Say which page of each nio stack an epoch learns from."""
+        if not len(self._train.nio_stacks):
+            return
+        if epoch < _ANY_PAGE * self.epochs:
+            self._train.choose_at_random(torch.Generator().manual_seed(_seed(self._settings.seed, epoch, 0, 1)))
+        else:
+            self._train.choose_worst(self._worst)
+
+    def _worst(self, greys: Sequence[Tensor] | Tensor) -> Tensor:
+        return worst_pages(self._network, greys, self._preprocessing, self._device)
 
     def _add(self, tally: _Tally, greys: Tensor, classes: Tensor) -> Tensor:
         images, targets = greys.to(self._device), classes.to(self._device)
@@ -321,7 +342,3 @@ class _Tally:
     @property
     def accuracy(self) -> float:
         return float(self._right) / self._count
-
-
-def _evaluation_batches(greys: Tensor, classes: Tensor) -> Sequence[tuple[Tensor, Tensor]]:
-    return list(zip(torch.split(greys, _EVALUATION_BATCH), torch.split(classes, _EVALUATION_BATCH), strict=True))
