@@ -1,6 +1,6 @@
 """Verdicts on stacks, against those of a network that is trained on one of their slices and judges that one alone.
 
-The joints are simulated, of five slices; a defect is in focus in one to three of them.
+The joints are simulated, of five slices; a defect is in focus in one to three of them, and well visible there.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ import torch
 
 from benchmarks.bga import CPU, Figures, Judged, median
 from benchmarks.row import Row
+from benchmarks.simulated import LEAST_SEVERITY
 from inspection.preprocess import resize
 from settings.schema import TrainingSettings
 from training.build import be_repeatable, build
-from training.dataset import LabelledImage
+from training.dataset import LabelledImage, Part
 from training.evaluate import as_judged, judge_files
 from training.simulate import DEFECTS
 from training.slices import simulate_stack
@@ -59,7 +60,9 @@ def _joints(seed: int, stream: int, *, io: int, nio: int) -> list[LabelledImage]
     images = []
     for number, defect in enumerate(defects):
         rng = np.random.default_rng([seed, stream, number])
-        levels_khw = simulate_stack(rng, defect, _SLICES, size=_SIDE).pixels / np.float32(255)
+        levels_khw = simulate_stack(
+            rng, defect, _SLICES, size=_SIDE, least_severity=LEAST_SEVERITY
+        ).pixels / np.float32(255)
         grey_PSS = torch.cat([resize(level_hw, _SIDE) for level_hw in levels_khw])
         name = f"{stream}-{number}"
         images.append(LabelledImage(Path(name), "nio" if defect else "io", name, name, grey_PSS))
@@ -74,7 +77,10 @@ def _train_and_judge(seen: Sequence[LabelledImage], fresh: Sequence[LabelledImag
     """How a model judges; its limits are chosen on every fourth image that is there to learn from."""
     options = TrainingSettings(image_size=_SIDE, seed=seed, folds=0, draws=_DRAWS)
     be_repeatable(seed)
-    parts = {"train": [one for index, one in enumerate(seen) if index % 4], "validation": list(seen[::4])}
+    parts: dict[Part, list[LabelledImage]] = {
+        "train": [one for index, one in enumerate(seen) if index % 4],
+        "validation": list(seen[::4]),
+    }
     model, _, _ = build(parts, options, CPU)
     found = [one.verdict for one in judge_files(model, fresh)]
     return Figures.of([Judged(*one) for one in zip(fresh, found, as_judged(found).tolist(), strict=True)])

@@ -17,8 +17,7 @@ _NIO = 1
 class BalancedImages(Dataset[tuple[Tensor, Tensor]]):
     """The training images with nio repeated until both classes weigh alike, augmented as they are drawn.
 
-    Every page of an io stack is io, and drawn. Of a nio stack one page is drawn, for the others may show nothing wrong:
-    the first, until one is chosen.
+    Of a stack one page is drawn: the first one, until pages are dealt.
 
     Args:
         greys: Grey levels in 0..1, `[P, S, S]` each, of P pages; none is copied before it is drawn.
@@ -29,31 +28,46 @@ class BalancedImages(Dataset[tuple[Tensor, Tensor]]):
     def __init__(self, greys: Sequence[Tensor] | Tensor, classes_N: Tensor, settings: TrainingSettings) -> None:
         self._greys, self._classes, self._settings = greys, classes_N, settings
         io, nio = (torch.nonzero(classes_N == label).flatten() for label in (0, 1))
-        pages_N = torch.tensor([len(grey) for grey in greys])
-        io_pages = io.repeat_interleave(pages_N[io])
-        copies = nio.repeat(-(-max(len(io_pages), len(nio)) // len(nio)))[: max(len(io_pages), len(nio))]
-        self.order = torch.cat([io_pages, copies])
-        self._nio_places = torch.arange(len(io_pages), len(self.order))
-        self._pages_there = pages_N[copies]
-        every_page = [torch.arange(int(pages)) for pages in pages_N[io]]
-        self.pages = torch.cat([*every_page, torch.zeros_like(copies)])
-        self.nio_stacks = nio[pages_N[nio] > 1]
-        """Which images are nio and have several pages."""
+        copies = nio.repeat(-(-max(len(io), len(nio)) // len(nio)))[: max(len(io), len(nio))]
+        self.order = torch.cat([io, copies])
+        self._counts = torch.tensor([len(grey) for grey in greys])
+        self._pages = torch.zeros_like(self.order)
 
-    def choose_at_random(self, generator: torch.Generator) -> None:
-        """From now on draw any page of a nio stack, another one each time that it is repeated."""
-        chance = torch.rand(len(self._pages_there), generator=generator, dtype=torch.float64)
-        self.pages[self._nio_places] = (chance * self._pages_there).long()
+    @property
+    def has_stacks(self) -> bool:
+        """Whether an image has several pages."""
+        return bool((self._counts > 1).any())
 
-    def choose_worst(self, look: Callable[[Sequence[Tensor]], Tensor]) -> None:
-        """From now on draw the page of a nio stack that looks worst.
+    @property
+    def nio_pages(self) -> int:
+        """How many pages the nio stacks have."""
+        return int(self._counts[(self._classes == _NIO) & (self._counts > 1)].sum())
+
+    def worst(self, look: Callable[[Sequence[Tensor]], Tensor]) -> Tensor:
+        """Which page of each nio stack looks worst `[N]`, and 0 for all other images.
 
         Args:
-            look: Tells of stacks which page that is `[N]`.
+            look: Tells it of stacks.
         """
-        page_of = torch.zeros(len(self._greys), dtype=torch.long)
-        page_of[self.nio_stacks] = look([self._greys[index] for index in self.nio_stacks.tolist()])
-        self.pages[self._nio_places] = page_of[self.order[self._nio_places]]
+        worst_N = torch.zeros_like(self._classes)
+        stacks = torch.nonzero((self._classes == _NIO) & (self._counts > 1)).flatten()
+        worst_N[stacks] = look([self._greys[index] for index in stacks.tolist()])
+        return worst_N
+
+    def deal_pages(self, worst_N: Tensor | None, generator: torch.Generator) -> None:
+        """Say which pages are drawn from now on.
+
+        Of an io stack any page, for all of them are io; of a nio stack the worst, for others may show nothing wrong.
+
+        Args:
+            worst_N: Which that is; None: not known yet, then any.
+            generator: For pages drawn at random.
+        """
+        chance = torch.rand(len(self.order), generator=generator, dtype=torch.float64)
+        self._pages = (chance * self._counts[self.order]).long()
+        if worst_N is not None:
+            nio = self._classes[self.order] == _NIO
+            self._pages[nio] = worst_N[self.order[nio]]
 
     def __len__(self) -> int:
         return len(self.order)
@@ -65,7 +79,7 @@ class BalancedImages(Dataset[tuple[Tensor, Tensor]]):
     def __getitems__(self, indices: list[int]) -> tuple[Tensor, Tensor]:
         """A whole batch at once: `[N, 1, S, S]` and `[N]`; far faster than image by image."""
         chosen = self.order[indices]
-        pages = zip(chosen.tolist(), self.pages[indices].tolist(), strict=True)
+        pages = zip(chosen.tolist(), self._pages[indices].tolist(), strict=True)
         greys = torch.stack([self._greys[index][page : page + 1] for index, page in pages])
         classes = self._classes[chosen]
         changed = torch.ones_like(classes, dtype=torch.bool) if self._settings.augment_io else classes == _NIO

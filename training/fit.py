@@ -23,14 +23,13 @@ from training import processes
 from training.balance import BalancedImages
 from training.checkpoint import Checkpoint, State
 from training.pseudo import pseudo_defects
-from training.worst import worst_pages
+from training.worst import PageDealer, worst_pages
 
 _IO = 0
 _MIN_STEPS = 8
 _MIN_SCHEDULE = 10  # steps; with fewer the one-cycle schedule has no rise
 _EVALUATION_BATCH = 64
 _REBUILT_EVERY = 4
-_ANY_PAGE = 0.2  # of the epochs: before a network has learnt something, what looks worst to it is an accident
 
 
 @dataclass
@@ -78,9 +77,7 @@ def fit(
     improved for `patience` epochs; without, those of the last epoch are kept. Ctrl-C stops too and keeps the weights
     so far; before the first epoch is over it is raised.
 
-    Of a stack that is nio the page carries the label that looks worst to the network, as it is at the beginning of each
-    epoch (multiple-instance learning, after Andrews, Tsochantaridis and Hofmann, "Support vector machines for
-    multiple-instance learning", NIPS 2002); in the first epochs any page does. Validated is the worst page of each.
+    Of a stack each epoch learns from one page (`training.worst`); validated is the one that looks worst.
 
     Args:
         network: Trained on `device`, and left there.
@@ -154,11 +151,12 @@ class _Run:
             raise SolderwatchError(f"{len(train)} images are too few for {processes.count()} processes: start fewer")
         self._optimizer, self._schedule = _optimizer(network, settings, self.epochs * self.steps)
         self.history, self.best, self._best_loss = History(), network.state_dict(), math.inf
+        self._dealer = PageDealer(train, self.epochs)
 
     def train(self, epoch: int, progress: tqdm[Any]) -> _Tally:
         """One epoch over the balanced images, of which each process takes its share of every batch."""
         tally, batches = _Tally(), self._batches(epoch)
-        self._choose_pages(epoch)
+        self._dealer.deal(epoch, self._worst, _seed(self._settings.seed, epoch, 0, 1))
         self._network.train()
         for (greys, classes), batch in zip(self._loader(batches, epoch), batches, strict=True):
             self._optimizer.zero_grad(set_to_none=True)
@@ -185,15 +183,6 @@ class _Run:
             self._add(tally, shown, classes[batch])
         return tally.over_processes()
 
-    def _choose_pages(self, epoch: int) -> None:
-        """Say which page of each nio stack an epoch learns from."""
-        if not len(self._train.nio_stacks):
-            return
-        if epoch < _ANY_PAGE * self.epochs:
-            self._train.choose_at_random(torch.Generator().manual_seed(_seed(self._settings.seed, epoch, 0, 1)))
-        else:
-            self._train.choose_worst(self._worst)
-
     def _worst(self, greys: Sequence[Tensor] | Tensor) -> Tensor:
         return worst_pages(self._network, greys, self._preprocessing, self._device)
 
@@ -217,6 +206,7 @@ class _Run:
             "network": self._network.state_dict(),
             "optimizer": self._optimizer.state_dict(),
             "schedule": self._schedule.state_dict() if self._schedule else None,
+            "worst": self._dealer.worst_N,
         }
 
     def restore(self, state: State) -> None:
@@ -226,6 +216,7 @@ class _Run:
         self._optimizer.load_state_dict(state["optimizer"])
         if self._schedule:
             self._schedule.load_state_dict(state["schedule"])
+        self._dealer.worst_N = state["worst"]
         self.best = state["best"] or copy.deepcopy(self._network.state_dict())
 
     def _batches(self, epoch: int) -> list[list[int]]:
