@@ -80,5 +80,5 @@ def predict(images: Sequence[LabelledImage], inspector: Inspector, folder: Path,
 
 
 def inspect_whole(inspector: Inspector, stack: Stack) -> Judgement:
-    """Judge a file page by page; one of them is in memory at a time."""
+    """Judge a file as the daemon does, page by page; one of them is in memory at a time."""
     return Judgement([inspector.inspect([page.pixels])[0].verdict for page in stack])
