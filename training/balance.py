@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -12,6 +12,7 @@ from settings.schema import TrainingSettings
 from training.augment import augment
 
 _NIO = 1
+_WORST_IO = 0.5  # of the io stacks: how often their worst page is drawn, rather than any
 
 
 class BalancedImages(Dataset[tuple[Tensor, Tensor]]):
@@ -39,35 +40,30 @@ class BalancedImages(Dataset[tuple[Tensor, Tensor]]):
         return bool((self._counts > 1).any())
 
     @property
-    def nio_pages(self) -> int:
-        """How many pages the nio stacks have."""
-        return int(self._counts[(self._classes == _NIO) & (self._counts > 1)].sum())
+    def greys(self) -> Sequence[Tensor] | Tensor:
+        """The grey levels of each image `[P, S, S]`."""
+        return self._greys
 
-    def worst(self, look: Callable[[Sequence[Tensor]], Tensor]) -> Tensor:
-        """Which page of each nio stack looks worst `[N]`, and 0 for all other images.
-
-        Args:
-            look: Tells it of stacks.
-        """
-        worst_N = torch.zeros_like(self._classes)
-        stacks = torch.nonzero((self._classes == _NIO) & (self._counts > 1)).flatten()
-        worst_N[stacks] = look([self._greys[index] for index in stacks.tolist()])
-        return worst_N
+    @property
+    def stack_pages(self) -> int:
+        """How many pages the stacks have, all together."""
+        return int(self._counts[self._counts > 1].sum())
 
     def deal_pages(self, worst_N: Tensor | None, generator: torch.Generator) -> None:
         """Say which pages are drawn from now on.
 
-        Of an io stack any page, for all of them are io; of a nio stack the worst, for others may show nothing wrong.
+        Of a nio stack the one that looks worst, for others may show nothing wrong. Of an io stack as often that one, by
+        which it is judged, as any: all of them are io.
 
         Args:
-            worst_N: Which that is; None: not known yet, then any.
-            generator: For pages drawn at random.
+            worst_N: Which page that is of each image; None: not known yet, then any.
+            generator: For what is random.
         """
-        chance = torch.rand(len(self.order), generator=generator, dtype=torch.float64)
-        self._pages = (chance * self._counts[self.order]).long()
+        place, chance = torch.rand(2, len(self.order), generator=generator, dtype=torch.float64)
+        self._pages = (place * self._counts[self.order]).long()
         if worst_N is not None:
-            nio = self._classes[self.order] == _NIO
-            self._pages[nio] = worst_N[self.order[nio]]
+            worst = (self._classes[self.order] == _NIO) | (chance < _WORST_IO)
+            self._pages[worst] = worst_N[self.order[worst]]
 
     def __len__(self) -> int:
         return len(self.order)

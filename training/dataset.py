@@ -57,13 +57,13 @@ class LabelledImage:
     grey: Tensor
 
     @property
-    def stack(self) -> bool:
+    def is_stack(self) -> bool:
         """Whether it has several pages."""
         return len(self.grey) > 1
 
     def named(self, page: int) -> str:
         """Which page of how many, for people, with the page counted from 0; nothing where there is one only."""
-        return f"page {page + 1} of {len(self.grey)}" if self.stack else ""
+        return f"page {page + 1} of {len(self.grey)}" if self.is_stack else ""
 
 
 @dataclass(frozen=True)

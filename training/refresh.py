@@ -72,7 +72,7 @@ def refresh(settings: Settings, *, force: bool = False) -> Path:
         print(f"  skipped {readable(str(path))}: {reason}")
     for kept, dropped in dataset.duplicates:
         print(f"  left out {readable(str(dropped))}: the same image as {readable(str(kept))}")
-    stacks = [image for image in dataset.images if image.stack]
+    stacks = [image for image in dataset.images if image.is_stack]
     if stacks:
         print(f"  {len(stacks)} of {len(dataset.images)} are stacks, of {sum(len(one.grey) for one in stacks)} pages")
 

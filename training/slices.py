@@ -7,7 +7,6 @@ in `_khw` are `[K, H, W]`, one picture for each of K heights; heights are millim
 
 from __future__ import annotations
 
-import copy
 import itertools
 import math
 from collections.abc import Callable
@@ -84,7 +83,9 @@ def simulate_stack(
     scene_rng, defect_rng, noise_rng = (np.random.default_rng(key) for key in rng.integers(2**63, size=3))
     scene, focus = _draw(scene_rng, size, slices)
     drawn = draw_severity(defect_rng, least=least_severity)
-    around_khw = focus.layers(scene, lambda layer: draw_surroundings(copy.deepcopy(scene_rng), layer))
+    # Each layer is drawn from a generator in the same state: they are layers of the same things.
+    around_key, flaw_key = scene_rng.integers(2**63), defect_rng.integers(2**63)
+    around_khw = focus.layers(scene, lambda layer: draw_surroundings(np.random.default_rng(around_key), layer))
     good_khw = focus.layers(scene, lambda layer: layer.solder(layer.ball, layer.voids))
     seen_khw = focus.slices(around_khw + scene.mu["solder"] * good_khw)
     machine = Machine.draw(scene_rng, float(seen_khw.max()))
@@ -92,7 +93,9 @@ def simulate_stack(
     masks_khw, graded = np.zeros(expected_khw.shape, dtype=np.bool_), 0.0
     if defect is not None:
         graded = drawn if severity is None else severity
-        bad_khw = focus.layers(scene, lambda layer: flawed_solder(layer, defect, copy.deepcopy(defect_rng), graded))
+        bad_khw = focus.layers(
+            scene, lambda layer: flawed_solder(layer, defect, np.random.default_rng(flaw_key), graded)
+        )
         seen_khw = focus.slices(around_khw + scene.mu["solder"] * bad_khw)
         twin_khw, expected_khw = expected_khw, np.stack([machine.expect(depth_hw) for depth_hw in seen_khw])
         # Else what is smeared over the slices above and below would count as shown there.

@@ -1,4 +1,4 @@
-"""Which page of each stack a network learns from: of a nio stack the one that looks worst to it, of an io stack any.
+"""Which page of each stack a network learns from: the one that looks worst to it, of an io stack any other as well.
 
 A label holds for a stack, and a defect may show in some of its pages only (multiple-instance learning, after Andrews,
 Tsochantaridis and Hofmann, "Support vector machines for multiple-instance learning", NIPS 2002).
@@ -17,6 +17,7 @@ from training import processes
 from training.balance import BalancedImages
 
 _BATCH = 64
+_LOOKS_PER_DRAW = 3
 _ANY_PAGE = 0.2  # of the epochs: before a network has learnt something, what looks worst to it is an accident
 
 
@@ -31,25 +32,25 @@ class PageDealer:
     def __init__(self, train: BalancedImages, epochs: int) -> None:
         self._train, self._epochs = train, epochs
         self.worst_N: Tensor | None = None
-        """The page of each nio stack that looked worst; None before anybody looked."""
+        """The page of each image that looked worst; None before anybody looked."""
 
-    def deal(self, epoch: int, look: Callable[[Sequence[Tensor]], Tensor], seed: int) -> None:
+    def deal(self, epoch: int, look: Callable[[Sequence[Tensor] | Tensor], Tensor], seed: int) -> None:
         """Deal the pages of an epoch.
 
         Args:
             epoch: Its number, from 0.
-            look: Which page of each of some stacks looks worst to the network as it is.
+            look: Which page of each of some images looks worst to the network as it is.
             seed: Of pages dealt at random.
         """
         if not self._train.has_stacks:
             return
         if epoch >= _ANY_PAGE * self._epochs and self._may_look(epoch):
-            self.worst_N = self._train.worst(look)
+            self.worst_N = look(self._train.greys)
         self._train.deal_pages(self.worst_N, torch.Generator().manual_seed(seed))
 
     def _may_look(self, epoch: int) -> bool:
-        """Whether to look at all pages of the nio stacks again: not at more of them than are learnt from."""
-        drawn, looks = len(self._train), max(1, self._train.nio_pages)
+        """Whether to look at all pages of the stacks again, so that this costs less than to learn does."""
+        drawn, looks = _LOOKS_PER_DRAW * len(self._train), self._train.stack_pages
         return self.worst_N is None or epoch * drawn // looks > (epoch - 1) * drawn // looks
 
 
