@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
-from odd import tiff_damage, tiff_layouts, tiff_pages, tiff_ranges, tiff_types
+from odd import (
+    bmp,
+    dicom_plain,
+    dicom_pressed,
+    jpeg_cases,
+    png_cases,
+    tiff_damage,
+    tiff_layouts,
+    tiff_pages,
+    tiff_ranges,
+    tiff_types,
+)
 from odd.scene import Case
 
 ROOMS: dict[str, tuple[Callable[[], Iterable[Case]], ...]] = {
@@ -26,6 +37,27 @@ ROOMS: dict[str, tuple[Callable[[], Iterable[Case]], ...]] = {
     "tiff ranges": (tiff_ranges.ranges, tiff_ranges.left_ranges, tiff_ranges.float_ranges),
     "tiff pages": (tiff_pages.pages, tiff_pages.imagej, tiff_pages.endings),
     "tiff damage": (tiff_damage.unwritten, tiff_damage.damaged_streams, tiff_damage.unsupported),
+    "dicom plain": (
+        dicom_plain.bits,
+        dicom_plain.unused_bits,
+        dicom_plain.polarities,
+        dicom_plain.palettes,
+        dicom_plain.colours,
+        dicom_plain.surroundings,
+        dicom_plain.frames,
+        dicom_plain.lacking,
+    ),
+    "dicom pressed": (dicom_pressed.greys, dicom_pressed.colours, dicom_pressed.frames, dicom_pressed.damaged),
+    "png": (
+        png_cases.kinds,
+        png_cases.transparent,
+        png_cases.orientations,
+        png_cases.between,
+        png_cases.animated,
+        png_cases.damaged,
+    ),
+    "jpeg": (jpeg_cases.kinds, jpeg_cases.orientations, jpeg_cases.around, jpeg_cases.damaged),
+    "bmp": (bmp.kinds, bmp.damaged),
 }
 
 
