@@ -61,7 +61,7 @@ def trouble(case: Case) -> str | None:
     except ImageError as error:
         return _about_refusal(case, str(error))
     if case.pages is None:
-        return "read though damaged"
+        return None if case.either else "read though damaged"
     if len(pages) != len(case.pages):
         return f"{len(pages)} pages instead of {len(case.pages)}"
     for number, (page, right) in enumerate(zip(pages, case.pages, strict=True), 1):

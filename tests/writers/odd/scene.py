@@ -32,7 +32,7 @@ class Case:
         tol: The largest difference allowed.
         note: What is odd about it.
         wrong: What a reason for its refusal may name, any of these words.
-        either: Whether it may be refused, too; but never read wrongly.
+        either: Whether it may be refused, too; but never read wrongly. Without right grey levels: or read in any way.
         float_range: What the configuration says of floats.
     """
 
