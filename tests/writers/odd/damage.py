@@ -94,10 +94,11 @@ def _pages() -> bytes:
 
 
 def _with_pixels(data: bytes, levels: Levels) -> Whole:
-    """Where the levels lie as they are: found by their first and last row, or their mirror image in a BMP."""
-    size = levels.nbytes
-    start = 54 + 1024 if data[:2] == b"BM" else 8 if data[:2] in {b"II", b"MM"} else len(data) - size
-    return Whole(data, pixels=(start, start + size))
+    """Where the levels lie as they are; a BMP's palette, too, says what they are."""
+    if data[:2] == b"BM":
+        return Whole(data, pixels=(54, len(data)))
+    start = 8 if data[:2] in {b"II", b"MM"} else len(data) - levels.nbytes
+    return Whole(data, pixels=(start, start + levels.nbytes))
 
 
 Mutation = Callable[[Whole, random.Random], bytes]
