@@ -1,7 +1,7 @@
 """What reading promises for files as real programs save them: exactly the grey levels that they store, or a refusal.
 
-Each test takes the files of one kind, which `odd` writes by its own means. `python -m odd FOLDER`, with tests/writers on
-the path, writes them all into a folder.
+Each test takes the files of one kind, which `odd` writes by its own means. `python -m odd FOLDER`, with tests/writers
+on the path, writes them all into a folder.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from odd import (
     bmp,
+    dicom_around,
     dicom_plain,
     dicom_pressed,
     jpeg_cases,
@@ -24,7 +25,7 @@ from odd import (
     tiff_types,
 )
 from odd.cases import all_cases
-from odd.scene import Case
+from odd.scene import Case, Grey
 
 from inspection.errors import ImageError
 from inspection.image import GreyImage, Limits, decode, open_stack
@@ -64,14 +65,17 @@ def trouble(case: Case) -> str | None:
         return None if case.either else "read though damaged"
     if len(pages) != len(case.pages):
         return f"{len(pages)} pages instead of {len(case.pages)}"
-    for number, (page, right) in enumerate(zip(pages, case.pages, strict=True), 1):
-        if page.pixels.dtype != np.float32:
-            return f"page {number}: {page.pixels.dtype}"
-        if page.pixels.shape != right.shape:
-            return f"page {number}: {page.pixels.shape} instead of {right.shape}"
-        if not (off := np.abs(page.pixels - right).max()) <= case.tol:
-            return f"page {number}: wrong by {off:.6f}"
-    return None
+    wrong = (_about_page(page, right, case.tol) for page, right in zip(pages, case.pages, strict=True))
+    return next((f"page {number}: {problem}" for number, problem in enumerate(wrong, 1) if problem), None)
+
+
+def _about_page(page: GreyImage, right: Grey, tol: float) -> str | None:
+    if page.pixels.dtype != np.float32:
+        return f"{page.pixels.dtype}"
+    if page.pixels.shape != right.shape:
+        return f"{page.pixels.shape} instead of {right.shape}"
+    off = np.abs(page.pixels - right).max()
+    return None if off <= tol else f"wrong by {off:.6f}"
 
 
 def _about_refusal(case: Case, reason: str) -> str | None:
@@ -159,6 +163,10 @@ class TestTiff:
         """What was never written is no black: missing, elsewhere, past the end, twice at one place or too short."""
         check(tiff_damage.unwritten)
 
+    def test_damaged_directories(self) -> None:
+        """Where a tag is lost, the page is not read without it."""
+        check(tiff_damage.damaged_directories)
+
     def test_damaged_strips_and_tiles(self) -> None:
         """A hole, a cut or a loss in compressed pixels is told."""
         check(tiff_damage.damaged_streams)
@@ -219,7 +227,11 @@ class TestDicom:
 
     def test_surroundings(self) -> None:
         """Without preamble, or without what says how the rest is written, it is the same picture."""
-        check(dicom_plain.surroundings)
+        check(dicom_around.surroundings)
+
+    def test_floats(self) -> None:
+        """In 0..1 they are read, or refused."""
+        check(dicom_around.floats)
 
     def test_compressed(self) -> None:
         """RLE, JPEG of 8 and 12 bits, lossless JPEG, JPEG-LS and JPEG 2000."""
@@ -227,11 +239,11 @@ class TestDicom:
 
     def test_frames(self) -> None:
         """All frames are the stack, however they are fragmented, with a table of offsets and without."""
-        check(dicom_plain.frames, dicom_pressed.frames)
+        check(dicom_around.frames, dicom_pressed.frames)
 
     def test_too_little_data(self) -> None:
         """Rows that are not there are no black."""
-        check(dicom_plain.lacking)
+        check(dicom_around.lacking)
 
     def test_damage(self) -> None:
         """Holes, cuts and losses in compressed frames are told, though the end mark is there."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from odd import (
     bmp,
+    dicom_around,
     dicom_plain,
     dicom_pressed,
     jpeg_cases,
@@ -36,16 +37,22 @@ ROOMS: dict[str, tuple[Callable[[], Iterable[Case]], ...]] = {
     ),
     "tiff ranges": (tiff_ranges.ranges, tiff_ranges.left_ranges, tiff_ranges.float_ranges),
     "tiff pages": (tiff_pages.pages, tiff_pages.imagej, tiff_pages.endings),
-    "tiff damage": (tiff_damage.unwritten, tiff_damage.damaged_streams, tiff_damage.unsupported),
+    "tiff damage": (
+        tiff_damage.unwritten,
+        tiff_damage.damaged_directories,
+        tiff_damage.damaged_streams,
+        tiff_damage.unsupported,
+    ),
     "dicom plain": (
         dicom_plain.bits,
         dicom_plain.unused_bits,
         dicom_plain.polarities,
         dicom_plain.palettes,
         dicom_plain.colours,
-        dicom_plain.surroundings,
-        dicom_plain.frames,
-        dicom_plain.lacking,
+        dicom_around.surroundings,
+        dicom_around.floats,
+        dicom_around.frames,
+        dicom_around.lacking,
     ),
     "dicom pressed": (dicom_pressed.greys, dicom_pressed.colours, dicom_pressed.frames, dicom_pressed.damaged),
     "png": (

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from odd import bmp, dicom, dicom_pressed, jpeg, png, tiff
+from odd import bmp, dicom_pressed, jpeg, png, tiff
 from odd.dicom import described, encapsulated, native
 from odd.scene import Levels, scene, speckle, whole_numbers
 from odd.tiff import Page
-from odd.tiff_layouts import _jpeg_page, jpeg_2000
+from odd.tiff_layouts import jpeg_2000, jpeg_page
 
 SMALLEST, LARGEST = 16, 4096
 """Bytes of a hole."""
@@ -28,27 +28,35 @@ class Whole:
         end: The mark that it ends with.
         pixels: Where grey levels lie as they are, as (start, end): changes there make another picture, no damaged one.
         checked: Whether all of it lies under checksums: then no change of any byte is missed.
+        least: The fewest bytes whose loss must be told. The codes of a JPEG find their way again, and where as many
+            blocks come out as before, it is another sound JPEG; the more is lost the rarer that is.
     """
 
     data: bytes
     end: bytes = b""
     pixels: tuple[int, int] | None = None
     checked: bool = False
+    least: int = SMALLEST
 
 
 def whole_files() -> dict[str, Callable[[], Whole]]:
     """What makes one of each format."""
     eight, sixteen = (whole_numbers(speckle(0, *SIZE), bits)[0] for bits in (8, 16))
+    floats = speckle(0, *SIZE).astype(np.float32)
     made: dict[str, Callable[[], Whole]] = {
         "png8": lambda: Whole(png.write(eight, 8, size=8192), png.chunk(b"IEND"), checked=True),
         "png16": lambda: Whole(png.write(sixteen, 16, size=8192), png.chunk(b"IEND"), checked=True),
         "png-interlaced": lambda: Whole(png.write(eight, 8, interlaced=True), png.chunk(b"IEND"), checked=True),
-        "bmp": lambda: _with_pixels(bmp.write(bmp.rows(eight, 8), SIZE[1], SIZE[0], 8, palette=bmp.grey_palette(8)), eight),
+        "bmp": lambda: _with_pixels(
+            bmp.write(bmp.rows(eight, 8), SIZE[1], SIZE[0], 8, palette=bmp.grey_palette(8)), eight
+        ),
         "tiff": lambda: _with_pixels(tiff.write(Page(sixteen, rows=32)), sixteen),
         "tiff-tiles": lambda: _with_pixels(tiff.write(Page(sixteen, tile=(64, 64)), order=">"), sixteen),
-        "tiff-float": lambda: _with_pixels(tiff.write(Page(speckle(0, *SIZE).astype(np.float32))), speckle(0, *SIZE).astype(np.float32)),
-        "tiff-jpeg": lambda: Whole(tiff.write(_jpeg_page(eight, shared=False, photometric=1, tile=None, rows=64))),
-        "tiff-jpeg-tables": lambda: Whole(tiff.write(_jpeg_page(eight, shared=True, photometric=1, tile=(64, 64), rows=None))),
+        "tiff-float": lambda: _with_pixels(tiff.write(Page(floats)), floats),
+        "tiff-jpeg": lambda: Whole(tiff.write(jpeg_page(eight, shared=False, photometric=1, tile=None, rows=64))),
+        "tiff-jpeg-tables": lambda: Whole(
+            tiff.write(jpeg_page(eight, shared=True, photometric=1, tile=(64, 64), rows=None))
+        ),
         "tiff-jpeg2000": lambda: Whole(tiff.write(Page(sixteen, compression=tiff.JPEG2000, encode=jpeg_2000))),
         "tiff-pages": lambda: Whole(_pages()),
         "dicom": lambda: _with_pixels(native(described(sixteen), sixteen), sixteen),
@@ -59,10 +67,15 @@ def whole_files() -> dict[str, Callable[[], Whole]]:
             tiff.write(Page(sixteen, compression=_COMPRESSIONS[name], rows=32))
         )
     for name, options in _JPEGS.items():
-        made[f"jpeg-{name}"] = lambda options=options: Whole(jpeg.with_pillow(eight, **options), jpeg.END)  # type: ignore[misc]
-    made["jpeg-colour"] = lambda: Whole(jpeg.with_pillow(np.dstack([eight, eight[::-1], eight])), jpeg.END)
+        made[f"jpeg-{name}"] = lambda options=options: Whole(  # type: ignore[misc]
+            jpeg.with_pillow(eight, **options), jpeg.END, least=2048 if "progressive" in options else 512
+        )
+    three = np.dstack([eight, eight[::-1], eight])
+    made["jpeg-colour"] = lambda: Whole(jpeg.with_pillow(three), jpeg.END, least=1024)
     for name in ("rle8", "rle16", "jpeg8", "jpegext12", "jpegll16", "jpegls16", "j2k16", "htj2k16"):
-        made[f"dicom-{name}"] = lambda name=name: Whole(_dicom(name))  # type: ignore[misc]
+        made[f"dicom-{name}"] = lambda name=name: Whole(  # type: ignore[misc]
+            _dicom(name), least=512 if name in {"jpeg8", "jpegext12"} else SMALLEST
+        )
     return made
 
 

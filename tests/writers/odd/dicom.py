@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import io
 import struct
 import zlib
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
+from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
-from pydicom.filewriter import write_dataset, write_file_meta_info
 from pydicom.filebase import DicomBytesIO
+from pydicom.filewriter import write_dataset, write_file_meta_info
 from pydicom.uid import (
     UID,
     DeflatedExplicitVRLittleEndian,
@@ -62,7 +61,9 @@ def native(dataset: Dataset, levels: Levels, syntax: str = "ele", **around: Any)
     return written(dataset, uid, **around)
 
 
-def encapsulated(dataset: Dataset, frames: Sequence[bytes], uid: str, *, fragments: int = 1, table: bool = True) -> bytes:
+def encapsulated(
+    dataset: Dataset, frames: Sequence[bytes], uid: str, *, fragments: int = 1, table: bool = True
+) -> bytes:
     """A file with compressed frames, each in so many fragments, with a basic offset table or an empty one."""
     dataset.PixelData = encapsulate(list(frames), fragments_per_frame=fragments, has_bot=table)
     dataset["PixelData"].VR = "OB"
@@ -70,6 +71,16 @@ def encapsulated(dataset: Dataset, frames: Sequence[bytes], uid: str, *, fragmen
     if len(frames) > 1:
         dataset.NumberOfFrames = len(frames)
     return written(dataset, UID(uid))
+
+
+def written_longer(dataset: Dataset, levels: Levels, more: int) -> bytes:
+    """A deflated file in which so many bytes follow the data set."""
+    plain = native(dataset, levels)
+    deflated = native(dataset, levels, "dfl")
+    (group,), (shorter,) = (struct.unpack_from("<I", data, 140) for data in (deflated, plain))
+    press = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    content = press.compress(plain[144 + shorter :] + b"\x5a" * more) + press.flush()
+    return deflated[: 144 + group] + content + bytes(len(content) % 2)
 
 
 def written(dataset: Dataset, uid: UID, *, preamble: bool = True, meta: bool = True) -> bytes:
@@ -91,7 +102,8 @@ def written(dataset: Dataset, uid: UID, *, preamble: bool = True, meta: bool = T
         information.MediaStorageSOPInstanceUID = UID("1.2.3.4")
         information.TransferSyntaxUID = uid
         information.ImplementationClassUID = UID("1.2.3")
-        written_meta = io.BytesIO()
+        written_meta = DicomBytesIO()
+        written_meta.is_little_endian, written_meta.is_implicit_VR = True, False
         write_file_meta_info(written_meta, information)
         head = written_meta.getvalue()
     return (bytes(128) + b"DICM" if preamble else b"") + head + content

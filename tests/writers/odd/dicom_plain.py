@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
-from odd import dicom
 from odd.dicom import NATIVE, described, native
 from odd.scene import Case, Grey, Levels, coloured, grey_of, scene, whole_numbers
 
@@ -18,7 +16,21 @@ MORE_BITS = ("bits",)
 
 def bits() -> Iterator[Case]:
     """Bits allocated and stored, where the highest is, signed and not, in each byte order, both polarities."""
-    for allocated, stored in ((8, 8), (8, 7), (8, 6), (16, 16), (16, 15), (16, 14), (16, 12), (16, 10), (16, 9), (16, 8), (32, 32), (32, 24), (32, 17)):
+    for allocated, stored in (
+        (8, 8),
+        (8, 7),
+        (8, 6),
+        (16, 16),
+        (16, 15),
+        (16, 14),
+        (16, 12),
+        (16, 10),
+        (16, 9),
+        (16, 8),
+        (32, 32),
+        (32, 24),
+        (32, 17),
+    ):
         for signed in (False, True):
             for syntax in NATIVE:
                 for pole in ("MONOCHROME2", "MONOCHROME1"):
@@ -40,11 +52,11 @@ def bits() -> Iterator[Case]:
     left = (levels << 4).astype(np.uint16)
     dataset = described(left, 12, HighBit=15, PhotometricInterpretation="MONOCHROME1")
     yield Case("x_u12_left_mono1.dcm", native(dataset, left), (1 - right,))
-    signed, right = whole_numbers(scene(), 12, signed=True)
-    left_signed = (signed.astype(np.int16) << 4).astype(np.int16)
+    below, right = whole_numbers(scene(), 12, signed=True)
+    left_signed = (below.astype(np.int16) << 4).astype(np.int16)
     dataset = described(left_signed, 12, HighBit=15)
     yield Case("x_s12_left.dcm", native(dataset, left_signed), (right,))
-    bare = (signed & 0x0FFF).astype(np.int16)
+    bare = (below & 0x0FFF).astype(np.int16)
     yield Case("x_s12_without_sign_above.dcm", native(described(bare, 12), bare), (right,), note="signed, zeros above")
 
 
@@ -64,10 +76,22 @@ def unused_bits() -> Iterator[Case]:
             _declare_overlay(dataset, bit)
             note = f"an overlay in bit {bit}"
             yield Case(f"x_overlay{bit}_{syntax}.dcm", native(dataset, drawn, syntax), (right,), note=note)
-        yield Case(f"x_undeclared_bit{bit}.dcm", native(described(drawn, 12), drawn), None, note="bits that nobody declares", wrong=MORE_BITS)
+        yield Case(
+            f"x_undeclared_bit{bit}.dcm",
+            native(described(drawn, 12), drawn),
+            None,
+            note="bits that nobody declares",
+            wrong=MORE_BITS,
+        )
         dataset = described(drawn, 12)
         _declare_overlay(dataset, 13)
-        yield Case(f"x_overlay_elsewhere{bit}.dcm", native(dataset, drawn), None, note="declared is another bit", wrong=MORE_BITS)
+        yield Case(
+            f"x_overlay_elsewhere{bit}.dcm",
+            native(dataset, drawn),
+            None,
+            note="declared is another bit",
+            wrong=MORE_BITS,
+        )
     for name, mask in (("all", 0xF000), ("one", 0x8000), ("some", 0xA000)):
         filled = (levels | mask).astype(np.uint16)
         note = "the same bits are set everywhere"
@@ -164,29 +188,30 @@ def palettes() -> Iterator[Case]:
     ):
         for syntax in NATIVE:
             dataset = described(index, PhotometricInterpretation="PALETTE COLOR")
-            _declare_palette(dataset, [table] * 3, 16, big=syntax == "ebe")
+            declare_palette(dataset, [table] * 3, 16, big=syntax == "ebe")
             yield Case(f"x_palette_{name}_{syntax}.dcm", native(dataset, index, syntax), (shown,))
         dataset = described(index, PhotometricInterpretation="PALETTE COLOR")
-        _declare_palette(dataset, [table // 257] * 3, 8)
+        declare_palette(dataset, [table // 257] * 3, 8)
         yield Case(f"x_palette8_{name}.dcm", native(dataset, index), (shown,))
     table = np.random.default_rng(0).integers(0, 65536, (3, 256))
     dataset = described(index, PhotometricInterpretation="PALETTE COLOR")
-    _declare_palette(dataset, list(table), 16)
+    declare_palette(dataset, list(table), 16)
     expected = grey_of(table.T[index] / 65535)
     yield Case("x_palette_coloured.dcm", native(dataset, index), (expected,), tol=1.5 / 255)
     deep, right = whole_numbers(scene(), 12)
     dataset = described(deep, 12, PhotometricInterpretation="PALETTE COLOR")
-    _declare_palette(dataset, [np.arange(4095, -1, -1) * 65535 // 4095] * 3, 16)
+    declare_palette(dataset, [np.arange(4095, -1, -1) * 65535 // 4095] * 3, 16)
     yield Case("x_palette12_inverted.dcm", native(dataset, deep), (1 - right,), tol=1e-4)
     dataset = described(index, PhotometricInterpretation="PALETTE COLOR")
-    _declare_palette(dataset, [np.arange(200) * 327] * 3, 16, first=20)
+    declare_palette(dataset, [np.arange(200) * 327] * 3, 16, first=20)
     expected = np.clip(index.astype(int) - 20, 0, 199) * 327 / 65535
     yield Case("x_palette_first20.dcm", native(dataset, index), (expected,), note="the table begins at 20")
     dataset = described(index, PhotometricInterpretation="PALETTE COLOR")
     yield Case("x_palette_missing.dcm", native(dataset, index), None, wrong=("palette",))
 
 
-def _declare_palette(dataset: Dataset, tables: list[Levels], bits_: int, *, first: int = 0, big: bool = False) -> None:
+def declare_palette(dataset: Dataset, tables: list[Levels], bits_: int, *, first: int = 0, big: bool = False) -> None:
+    """Add palettes for red, green and blue, whose first entry is for the level `first`."""
     for number, table in enumerate(tables):
         dataset.add_new(0x00281101 + number, "US", [len(table) % 65536, first, bits_])
         words = np.asarray(table).astype(">u2" if big else "<u2").tobytes()
@@ -213,69 +238,6 @@ def colours() -> Iterator[Case]:
         stored = np.ascontiguousarray(np.moveaxis(ybr, 2, 0)) if planar else ybr
         dataset = described(ybr, PhotometricInterpretation="YBR_FULL", PlanarConfiguration=planar)
         yield Case(f"x_ybr_full_planar{planar}.dcm", native(dataset, stored), (bright / 255,), tol=2 / 255)
-    halved = np.empty((*ybr.shape[:2], 2), np.uint8)
-    halved[..., 0] = ybr[..., 0]
-    halved[:, 0::2, 1], halved[:, 1::2, 1] = ybr[:, 0::2, 1], ybr[:, 0::2, 2]
     pairs = np.stack([ybr[:, 0::2, 0], ybr[:, 1::2, 0], ybr[:, 0::2, 1], ybr[:, 0::2, 2]], axis=2)
     dataset = described(ybr, PhotometricInterpretation="YBR_FULL_422")
     yield Case("x_ybr_full_422.dcm", native(dataset, pairs), (bright / 255,), tol=2 / 255, either=True)
-
-
-def surroundings() -> Iterator[Case]:
-    """Without preamble, without the group that says how the rest is written, or without both."""
-    levels, right = whole_numbers(scene(), 16)
-    for syntax in NATIVE:
-        data = native(described(levels), levels, syntax, preamble=False)
-        yield Case(f"x_nopreamble_meta_{syntax}.dcm", data, (right,), note="no preamble, with meta group")
-    for syntax in ("ile", "ele"):
-        data = native(described(levels), levels, syntax, preamble=False, meta=False)
-        yield Case(f"x_bare_{syntax}.dcm", data, (right,), note="the data set alone")
-        data = native(described(levels), levels, syntax, meta=False)
-        yield Case(f"x_preamble_only_{syntax}.dcm", data, (right,), note="preamble, no meta group", either=syntax != "ile")
-    data = native(described(levels), levels, "ebe", preamble=False, meta=False)
-    yield Case("x_bare_ebe.dcm", data, (right,), note="the data set alone, big endian", either=True)
-    dataset = described(levels)
-    dataset.add_new(0x00091001, "UN", b"x" * 100_000)
-    yield Case("x_private_element.dcm", native(dataset, levels), (right,), note="100 KB that only its maker knows")
-    yield Case("x_trailing.dcm", native(described(levels), levels) + bytes(8192), (right,), note="8 KB behind", either=True)
-    padded = described(levels)
-    padded.DataSetTrailingPadding = bytes(2048)
-    padded.PixelData = b""
-    yield Case("x_trailing_padding.dcm", _padded(levels), (right,), note="Data Set Trailing Padding")
-
-
-def _padded(levels: Levels) -> bytes:
-    dataset = described(levels)
-    dataset.DataSetTrailingPadding = bytes(2048)
-    return native(dataset, levels)
-
-
-def frames() -> Iterator[Case]:
-    """Several frames are a stack, judged whole."""
-    both = [whole_numbers(scene(number), 16) for number in range(4)]
-    stack, right = np.stack([saved for saved, _ in both]), tuple(one for _, one in both)
-    for syntax in NATIVE:
-        for pole in ("MONOCHROME2", "MONOCHROME1"):
-            dataset = described(stack[0], PhotometricInterpretation=pole, NumberOfFrames=4)
-            shown = right if pole == "MONOCHROME2" else tuple(1 - one for one in right)
-            yield Case(f"x_frames_{syntax}_mono{pole[-1]}.dcm", native(dataset, stack, syntax), shown)
-    data = native(described(stack[0], NumberOfFrames=4), stack[:3])
-    yield Case("x_frames_missing.dcm", data, None, note="four frames are declared, three are there")
-    colour = [whole_numbers(coloured(scene(number)), 8) for number in range(3)]
-    dataset = described(colour[0][0], NumberOfFrames=3)
-    data = native(dataset, np.stack([saved for saved, _ in colour]))
-    yield Case("x_frames_rgb.dcm", data, tuple(grey_of(one) for _, one in colour))
-    single = described(stack[0], NumberOfFrames=1)
-    yield Case("x_frames_one.dcm", native(single, stack[0]), right[:1])
-
-
-def lacking() -> Iterator[Case]:
-    """Less data than rows, or none."""
-    levels, _ = whole_numbers(scene(), 16)
-    for syntax in ("ele", "ile", "ebe", "dfl"):
-        for name, rows in (("half", 32), ("one_row_less", 63), ("none", 0)):
-            data = native(described(levels), levels[:rows], syntax)
-            yield Case(f"d_x_rows_{name}_{syntax}.dcm", data, None, note=f"{rows} of 64 rows")
-    yield Case("d_x_no_pixels.dcm", dicom.written(described(levels), NATIVE["ele"]), None, wrong=("without an image",))
-    whole: Any = native(described(levels), levels)
-    yield Case("d_x_cut.dcm", whole[: len(whole) // 2], None, note="half of the file")

@@ -6,10 +6,13 @@ from collections.abc import Callable, Iterator
 
 import imagecodecs
 import numpy as np
+from pydicom.encaps import encapsulate_extended
+from pydicom.uid import UID
 
 from odd import dicom, jpeg
 from odd.dicom import described, encapsulated
-from odd.scene import LOSSY, Case, Grey, Levels, coloured, grey_of, scene, speckle, whole_numbers
+from odd.dicom_plain import declare_palette
+from odd.scene import LOSSY, Case, Grey, Levels, grey_of, scene, speckle, whole_numbers
 from odd.tiff_layouts import jpeg_2000, smooth_colours
 
 _UID = "1.2.840.10008.1.2."
@@ -52,7 +55,13 @@ GREY: dict[str, tuple[str, int, int, Encoder, float]] = {
     "j2k8": (J2K_LOSSLESS, 8, 8, jpeg_2000, 2e-6),
     "j2k12": (J2K_LOSSLESS, 16, 12, lambda levels: jpeg_2000(levels, bits=12), 2e-6),
     "j2k16": (J2K_LOSSLESS, 16, 16, jpeg_2000, 2e-6),
-    "j2klossy16": (J2K, 16, 16, lambda levels: bytes(imagecodecs.jpeg2k_encode(levels, level=60, codecformat="j2k")), LOSSY),
+    "j2klossy16": (
+        J2K,
+        16,
+        16,
+        lambda levels: bytes(imagecodecs.jpeg2k_encode(levels, level=60, codecformat="j2k")),
+        LOSSY,
+    ),
     "htj2k8": (HTJ2K_LOSSLESS, 8, 8, ht_jpeg_2000, 2e-6),
     "htj2k16": (HTJ2K_LOSSLESS, 16, 16, ht_jpeg_2000, 2e-6),
 }
@@ -79,8 +88,10 @@ def greys() -> Iterator[Case]:
         data = encapsulated(described(signed), [encode(stored_as)], uid)
         yield Case(f"x_{name}_signed16.dcm", data, (right,))
     levels, _ = whole_numbers(scene(), 16)
-    data = encapsulated(described(levels, 12), [dicom.rle(levels)], RLE)
-    yield Case("x_rle_stored12_data16.dcm", data, None, note="12 bits are declared, 16 used", wrong=("bits",))
+    for name in ("rle16", "jpegll16", "jpegls16", "j2k16"):
+        uid, _, _, encode, _ = GREY[name]
+        data = encapsulated(described(levels, 12), [encode(levels)], uid)
+        yield Case(f"x_{name}_stored12.dcm", data, None, note="12 bits are declared, 16 used", wrong=("bits",))
 
 
 def _allocated(grey: Grey, allocated: int, stored: int) -> tuple[Levels, Grey]:
@@ -92,8 +103,14 @@ def colours() -> Iterator[Case]:
     """Colours in RLE, JPEG and JPEG 2000."""
     levels, right = whole_numbers(smooth_colours(), 8)
     expected = grey_of(right)
-    yield Case("x_rle_rgb.dcm", encapsulated(described(levels, PlanarConfiguration=1), [dicom.rle(levels)], RLE), (expected,))
-    for name, factors, inside in (("444", (1, 1), "YBR_FULL"), ("422", (2, 1), "YBR_FULL_422"), ("420", (2, 2), "YBR_FULL_422")):
+    yield Case(
+        "x_rle_rgb.dcm", encapsulated(described(levels, PlanarConfiguration=1), [dicom.rle(levels)], RLE), (expected,)
+    )
+    for name, factors, inside in (
+        ("444", (1, 1), "YBR_FULL"),
+        ("422", (2, 1), "YBR_FULL_422"),
+        ("420", (2, 2), "YBR_FULL_422"),
+    ):
         dataset = described(levels, PhotometricInterpretation=inside)
         data = encapsulated(dataset, [jpeg.plain(levels, sampled=factors)], BASELINE)
         yield Case(f"x_jpeg_ybr{name}.dcm", data, (expected,), LOSSY)
@@ -106,14 +123,12 @@ def colours() -> Iterator[Case]:
     yield Case("x_jpegls_rgb.dcm", encapsulated(described(levels), [jpeg_ls(levels)], JPEG_LS), (expected,))
     index, right = whole_numbers(scene(), 8)
     dataset = described(index, PhotometricInterpretation="PALETTE COLOR")
-    from odd.dicom_plain import _declare_palette
-
-    _declare_palette(dataset, [np.arange(255, -1, -1) * 257] * 3, 16)
+    declare_palette(dataset, [np.arange(255, -1, -1) * 257] * 3, 16)
     yield Case("x_palette_rle.dcm", encapsulated(dataset, [dicom.rle(index)], RLE), (1 - right,))
 
 
 def frames() -> Iterator[Case]:
-    """Several frames, in one fragment or more each, with an offset table and without; one frame in several fragments."""
+    """One frame or more, in one fragment or more each, with a table of offsets and without."""
     kinds = ("rle16", "jpeg8", "jpegll16", "jpegls16", "j2k16", "jpegext12", "htj2k16")
     for name in kinds:
         uid, allocated, stored, encode, tol = GREY[name]
@@ -131,10 +146,16 @@ def frames() -> Iterator[Case]:
                     loose = fragments > 1 and amount > 1 and not table
                     yield Case(named, data, right[:amount], tol, either=unsure or loose)
         dataset = described(both[0][0], stored)
+        data, offsets, lengths = encapsulate_extended(coded)
+        dataset.PixelData, dataset.ExtendedOffsetTable, dataset.ExtendedOffsetTableLengths = data, offsets, lengths
+        dataset["PixelData"].VR = "OB"
+        dataset["PixelData"].is_undefined_length = True
+        dataset.NumberOfFrames = 4
+        whole = dicom.written(dataset, UID(uid))
+        yield Case(f"x_{name}_frames4_extended.dcm", whole, right, tol, either=unsure)
+        dataset = described(both[0][0], stored)
         data = encapsulated(dataset, coded[:3], uid)
         dataset.NumberOfFrames = 4
-        from pydicom.uid import UID
-
         data = dicom.written(dataset, UID(uid))
         yield Case(f"d_x_{name}_frames_missing.dcm", data, None, note="four frames are declared, three are there")
 

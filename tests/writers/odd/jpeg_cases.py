@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -14,12 +15,19 @@ from odd.scene import LOSSY, Case, grey_of, scene, speckle, stored_for, whole_nu
 from odd.tiff_layouts import smooth_colours
 
 LARGE = (384, 576)
+DAMAGED: dict[str, dict[str, Any]] = {
+    "baseline": {},
+    "optimised": {"optimize": True},
+    "progressive": {"progressive": True},
+    "restarts": {"restart_marker_rows": 1},
+    "progressive_restarts": {"progressive": True, "restart_marker_rows": 1},
+}
 
 
 def kinds() -> Iterator[Case]:
     """Baseline, progressive, optimised, with restart intervals; grey, YCbCr, RGB, CMYK."""
     levels, right = whole_numbers(scene(), 8)
-    options = {
+    options: dict[str, dict[str, Any]] = {
         "baseline": {},
         "progressive": {"progressive": True},
         "optimised": {"optimize": True},
@@ -50,7 +58,7 @@ def orientations() -> Iterator[Case]:
     levels, right = whole_numbers(scene(), 8)
     colours, bright = whole_numbers(smooth_colours(), 8)
     for turn in range(1, 9):
-        stored = np.ascontiguousarray(stored_for(levels, turn))
+        stored = stored_for(levels, turn)
         small = jpeg.with_pillow(np.ascontiguousarray(stored[::4, ::4]))
         for end, order in (("le", "<"), ("be", ">")):
             exif = segment(0xE1, b"Exif\0\0" + jpeg.exif(turn, order))
@@ -59,7 +67,7 @@ def orientations() -> Iterator[Case]:
             exif = segment(0xE1, b"Exif\0\0" + jpeg.exif(turn, order, thumbnail=small))
             data = after_start(jpeg.with_pillow(stored, progressive=True), exif)
             yield Case(f"j_exif{turn}_{end}_thumbnail.jpg", data, (right,), LOSSY, note="with a thumbnail inside")
-        stored = np.ascontiguousarray(stored_for(colours, turn))
+        stored = stored_for(colours, turn)
         exif = segment(0xE1, b"http://ns.adobe.com/xap/1.0/\0<x/>")
         exif += segment(0xE1, b"Exif\0\0" + jpeg.exif(turn))
         data = after_start(jpeg.with_pillow(stored), exif)
@@ -69,8 +77,8 @@ def orientations() -> Iterator[Case]:
 def around() -> Iterator[Case]:
     """Comments, filling, and what lies behind the end mark."""
     levels, right = whole_numbers(scene(), 8)
-    for name, chosen in (("baseline", {}), ("progressive", {"progressive": True})):
-        whole = jpeg.with_pillow(levels, **chosen)
+    for name in ("baseline", "progressive"):
+        whole = jpeg.with_pillow(levels, progressive=name == "progressive")
         for what, data in {
             "trailing8k": whole + bytes(8192),
             "trailing_text": whole + b"machine 7\n" * 900,
@@ -91,13 +99,7 @@ def damaged() -> Iterator[Case]:
     """Half of the data with the end mark, holes, lost intervals, lost scans: in every kind of JPEG."""
     for noise, picture in (("smooth", scene(0, *LARGE)), ("noisy", speckle(0, *LARGE))):
         levels, _ = whole_numbers(picture, 8)
-        for name, chosen in (
-            ("baseline", {}),
-            ("optimised", {"optimize": True}),
-            ("progressive", {"progressive": True}),
-            ("restarts", {"restart_marker_rows": 1}),
-            ("progressive_restarts", {"progressive": True, "restart_marker_rows": 1}),
-        ):
+        for name, chosen in DAMAGED.items():
             whole = jpeg.with_pillow(levels, **chosen)
             for what, data in _damages(whole).items():
                 yield Case(f"d_j_{name}_{noise}_{what}.jpg", data, None, note=f"{name}: {what.replace('_', ' ')}")
@@ -145,5 +147,3 @@ def _all_damages(whole: bytes) -> dict[str, bytes]:
 
 def _holed(whole: bytes, start: int, size: int) -> bytes:
     return whole[:start] + bytes(size) + whole[start + size :]
-
-

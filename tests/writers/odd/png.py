@@ -83,7 +83,7 @@ def write(
     behind: bytes = b"",
     size: int = 1 << 31,
 ) -> bytes:
-    """A PNG's bytes: chunks `before` and `after` the pixels, and what lies `behind` its end; IDAT in parts of `size`."""
+    """A PNG's bytes; chunks `before` and `after` the pixels, bytes `behind` its end, IDAT in parts of `size`."""
     data = zlib.compress(stream(levels, bits, interlaced=interlaced, filters=filters))
     return whole(header(levels, bits, colour, interlaced=interlaced), data, before, after, size) + behind
 

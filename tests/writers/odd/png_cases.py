@@ -86,7 +86,7 @@ def orientations() -> Iterator[Case]:
     for bits in (8, 16):
         levels, right = whole_numbers(scene(), bits)
         for turn in range(1, 9):
-            stored = np.ascontiguousarray(stored_for(levels, turn))
+            stored = stored_for(levels, turn)
             for end, order in (("le", "<"), ("be", ">")):
                 exif = chunk(b"eXIf", jpeg.exif(turn, order))
                 yield Case(f"p_exif{turn}_{bits}_{end}.png", png.write(stored, bits, before=exif), (right,))
@@ -94,7 +94,9 @@ def orientations() -> Iterator[Case]:
             yield Case(f"p_exif{turn}_{bits}_behind.png", data, (right,), note="eXIf behind the pixels")
     levels, right = whole_numbers(scene(), 8)
     broken = chunk(b"eXIf", b"II*\0\xff\xff\xff\xff")
-    yield Case("p_exif_broken.png", png.write(levels, 8, before=broken), (right,), note="EXIF that is none", either=True)
+    yield Case(
+        "p_exif_broken.png", png.write(levels, 8, before=broken), (right,), note="EXIF that is none", either=True
+    )
 
 
 def between() -> Iterator[Case]:

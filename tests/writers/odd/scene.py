@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -41,7 +42,7 @@ class Case:
     pages: tuple[Grey, ...] | None
     tol: float = EXACT
     note: str = ""
-    wrong: tuple[str, ...] = field(default=())
+    wrong: tuple[str, ...] = ()
     either: bool = False
     float_range: tuple[float, float] | None = None
 
@@ -57,7 +58,7 @@ def scene(page: int = 0, height: int = HEIGHT, width: int = WIDTH) -> Grey:
     top = (2 + page) * unit
     grey[top : top + 4 * unit, 2 * unit : 8 * unit] = 0.05
     grey[9 * unit : 14 * unit, (12 - page) * unit : (17 - page) * unit] = 0.95
-    return grey
+    return np.asarray(grey, np.float64)
 
 
 def speckle(page: int = 0, height: int = HEIGHT, width: int = WIDTH) -> Grey:
@@ -96,25 +97,20 @@ def coloured(grey: Grey) -> Grey:
 
 def grey_of(colours: Grey) -> Grey:
     """How bright colours `[H, W, 3]` are."""
-    return colours @ GREY_WEIGHTS
+    return np.asarray(colours @ GREY_WEIGHTS, np.float64)
+
+
+_BACK: dict[int, Callable[[Levels], Levels]] = {
+    2: np.fliplr,
+    3: lambda right: np.rot90(right, 2),
+    4: np.flipud,
+    5: lambda right: right.swapaxes(0, 1),
+    6: np.rot90,
+    7: lambda right: np.rot90(right, 2).swapaxes(0, 1),
+    8: lambda right: np.rot90(right, -1),
+}
 
 
 def stored_for(right: Levels, orientation: int) -> Levels:
     """What a file must store so that its orientation (1 to 8, as in EXIF) shows `right`."""
-    match orientation:
-        case 2:
-            return right[:, ::-1]
-        case 3:
-            return right[::-1, ::-1]
-        case 4:
-            return right[::-1]
-        case 5:
-            return right.swapaxes(0, 1)
-        case 6:
-            return np.rot90(right, 1)
-        case 7:
-            return right.swapaxes(0, 1)[::-1, ::-1]
-        case 8:
-            return np.rot90(right, -1)
-        case _:
-            return right
+    return np.ascontiguousarray(_BACK[orientation](right) if orientation in _BACK else right)

@@ -1,10 +1,11 @@
-"""Streams without checksums, read as strictly as they are defined: a damaged one that is still sound is another valid one."""
+"""Streams without checksums, read strictly: a damaged one that is still sound is another valid one."""
 
 from __future__ import annotations
 
 import struct
 import zlib
 from collections.abc import Callable, Iterable
+from itertools import pairwise
 
 import imagecodecs
 
@@ -63,7 +64,7 @@ def _segments(whole: bytes) -> Iterable[tuple[int, int]]:
     frame, size = items + 8, struct.unpack_from("<I", whole, items + 4)[0]
     amount, *offsets = struct.unpack_from("<16I", whole, frame)
     bounds = [*offsets[:amount], size]
-    return [(frame + low, frame + high) for low, high in zip(bounds, bounds[1:], strict=False)]
+    return [(frame + low, frame + high) for low, high in pairwise(bounds)]
 
 
 def _packbits(row: int, spare: int, size: int) -> Callable[[bytes], bool]:

@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import count
-from typing import Any
+from typing import Any, Literal
 
 import imagecodecs
 import numpy as np
@@ -21,6 +21,8 @@ WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, MASK, YCBCR = 0, 1, 2, 3, 4, 6
 BYTE, ASCII, SHORT, LONG, RATIONAL, SBYTE, SSHORT, SLONG, SRATIONAL, FLOAT, DOUBLE = 1, 2, 3, 4, 5, 6, 8, 9, 10, 11, 12
 UNDEFINED, IFD, LONG8, SLONG8 = 7, 13, 16, 17
 
+Order = Literal["<", ">"]
+"""The lowest byte of a number first, or the highest."""
 Tag = tuple[int, tuple[Any, ...]]
 """The type of a tag's values, and these."""
 
@@ -60,7 +62,7 @@ class Page:
     sub: tuple[Page, ...] = ()
 
 
-def write(*pages: Page, order: str = "<", big: bool = False, after: int | None = None) -> bytes:
+def write(*pages: Page, order: Order = "<", big: bool = False, after: int | None = None) -> bytes:
     """A TIFF file's bytes.
 
     Args:
@@ -73,7 +75,7 @@ def write(*pages: Page, order: str = "<", big: bool = False, after: int | None =
 
 
 class _Writer:
-    def __init__(self, order: str, big: bool) -> None:
+    def __init__(self, order: Order, big: bool) -> None:
         self.order, self.big = order, big
         mark = b"II" if order == "<" else b"MM"
         tail = struct.pack(order + "HHH", 43, 8, 0) if big else struct.pack(order + "H", 42)
@@ -82,7 +84,7 @@ class _Writer:
 
     def file(self, pages: tuple[Page, ...], after: int | None) -> bytes:
         link = len(self.out) - struct.calcsize(self.offset)
-        first = None
+        first = 0
         for page in pages:
             here, there = self.page(page)
             first = first or here

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -9,12 +10,22 @@ import numpy as np
 from odd import tiff
 from odd.scene import Case, scene, speckle, whole_numbers
 from odd.tiff import SHORT, Page
-from odd.tiff_layouts import _jpeg_page, jpeg_2000
-from odd.tiff_types import COMPRESSIONS
+from odd.tiff_layouts import jpeg_2000, jpeg_page
+from odd.tiff_types import COMPRESSIONS, ORDERS
 
 Places = tuple[list[int], list[int]]
 LARGE = (384, 576)
-MISSING = ("missing", "never written", "not written", "cut short", "too short", "incomplete", "damaged", "lack", "empty")
+MISSING = (
+    "missing",
+    "never written",
+    "not written",
+    "cut short",
+    "too short",
+    "incomplete",
+    "damaged",
+    "lack",
+    "empty",
+)
 
 
 def unwritten() -> Iterator[Case]:
@@ -26,12 +37,10 @@ def unwritten() -> Iterator[Case]:
             ("tiles", Page(saved, compression=compression, tile=(32, 32))),
         ):
             for name, change in _CHANGES.items():
-                for end, order in (("le", "<"), ("be", ">")):
+                for end, order in ORDERS.items():
                     if end == "be" and pressed not in {"none", "deflate"}:
                         continue
-                    changed = Page(
-                        saved, compression=page.compression, rows=page.rows, tile=page.tile, segments=change
-                    )
+                    changed = Page(saved, compression=page.compression, rows=page.rows, tile=page.tile, segments=change)
                     data = tiff.write(changed, order=order)
                     note = f"{place}: {name.replace('_', ' ')}"
                     yield Case(f"d_{place}_{name}_{pressed}_{end}.tif", data, None, note=note, wrong=MISSING)
@@ -45,7 +54,7 @@ def unwritten() -> Iterator[Case]:
         ("one_offset", {273: (tiff.LONG, (8,))}),
         ("one_count", {279: (tiff.LONG, (3072,))}),
     ):
-        data = tiff.write(Page(saved, rows=16, tags=tags))  # type: ignore[arg-type]
+        data = tiff.write(Page(saved, rows=16, tags=tags))
         yield Case(f"d_{name}.tif", data, None, note=f"of four strips: {name}", either=name == "one_count")
 
 
@@ -91,6 +100,18 @@ _CHANGES: dict[str, Callable[[list[int], list[int]], Places]] = {
 }
 
 
+def damaged_directories() -> Iterator[Case]:
+    """An entry of zeros is none: what it said is lost."""
+    kinds = {"white_is_zero": 262, "float": 339, "offsets": 273, "counts": 279, "height": 257, "bits": 258}
+    for name, number in kinds.items():
+        saved = scene().astype(np.float32)
+        for end, order in ORDERS.items():
+            data = tiff.write(Page(saved, photometric=tiff.WHITE_IS_ZERO, rows=16), order=order)
+            entry = data.rindex(struct.pack(order + "H", number), 8 + saved.nbytes)
+            holed = data[:entry] + bytes(12) + data[entry + 12 :]
+            yield Case(f"d_entry_{name}_{end}.tif", holed, None, note=f"the entry of tag {number} is zeros")
+
+
 def damaged_streams() -> Iterator[Case]:
     """Compressed strips with a hole, cut, or lost."""
     for bits in (8, 16):
@@ -104,11 +125,11 @@ def damaged_streams() -> Iterator[Case]:
     saved, _ = whole_numbers(speckle(0, *LARGE), 8)
     for shared in (False, True):
         for name, damage in _JPEG_DAMAGES.items():
-            page = _jpeg_page(saved, shared=shared, photometric=1, tile=None, rows=None)
+            page = jpeg_page(saved, shared=shared, photometric=1, tile=None, rows=None)
             data = tiff.write(Page(**{**vars(page), "damage": damage}))
             named = f"d_jpeg_{'tables' if shared else 'whole'}_{name}.tif"
             yield Case(named, data, None, note=f"JPEG strip: {name}")
-            page = _jpeg_page(saved, shared=shared, photometric=1, tile=(128, 192), rows=None)
+            page = jpeg_page(saved, shared=shared, photometric=1, tile=(128, 192), rows=None)
             data = tiff.write(Page(**{**vars(page), "damage": damage}))
             yield Case(named.replace("d_jpeg", "d_jpeg_tiles"), data, None, note=f"JPEG tile: {name}")
     for name, damage in _JPEG_DAMAGES.items():
@@ -176,5 +197,3 @@ def unsupported() -> Iterator[Case]:
     undefined = {339: (SHORT, (4,))}
     data = tiff.write(Page(saved, tags=undefined))
     yield Case("u_undefined_sample_format.tif", data, (right,), note="SampleFormat 4: no one knows", either=True)
-
-

@@ -123,12 +123,12 @@ def orientations() -> Iterator[Case]:
         saved, right = levels(kind, scene())
         for turn in range(1, 9):
             for name, photometric in (("bw", tiff.BLACK_IS_ZERO), ("wb", tiff.WHITE_IS_ZERO)):
-                stored = np.ascontiguousarray(stored_for(saved, turn))
+                stored = stored_for(saved, turn)
                 page = Page(stored, photometric=photometric, rows=11, tags={274: (SHORT, (turn,))})
                 yield Case(f"t_orient{turn}_{kind}_{name}.tif", tiff.write(page), (shown(right, photometric),))
     saved, right = levels("u8", coloured(scene()))
     for turn in (3, 6):
-        stored = np.ascontiguousarray(stored_for(saved, turn))
+        stored = stored_for(saved, turn)
         page = Page(stored, photometric=tiff.RGB, planar=True, tags={274: (SHORT, (turn,))})
         yield Case(f"t_orient{turn}_rgb_planar.tif", tiff.write(page), (grey_of(right),))
     saved, right = levels("u16", scene())
@@ -143,7 +143,7 @@ def jpegs() -> Iterator[Case]:
     for place, tile, rows in (("strip", None, None), ("strips", None, 16), ("tiles", (32, 48), None)):
         for shared in (False, True):
             for pole, photometric in (("bw", tiff.BLACK_IS_ZERO), ("wb", tiff.WHITE_IS_ZERO)):
-                page = _jpeg_page(saved, shared=shared, photometric=photometric, tile=tile, rows=rows)
+                page = jpeg_page(saved, shared=shared, photometric=photometric, tile=tile, rows=rows)
                 name = f"t_jpeg_{place}_{'tables' if shared else 'whole'}_{pole}.tif"
                 yield Case(name, tiff.write(page), (shown(right, photometric),), tol=LOSSY)
     saved, right = whole_numbers(smooth_colours(), 8)
@@ -151,10 +151,10 @@ def jpegs() -> Iterator[Case]:
     for place, tile, rows in (("strip", None, None), ("strips", None, 16), ("tiles", (32, 48), None)):
         for shared in (False, True):
             kept = "tables" if shared else "whole"
-            page = _jpeg_page(saved, shared=shared, photometric=tiff.RGB, tile=tile, rows=rows)
+            page = jpeg_page(saved, shared=shared, photometric=tiff.RGB, tile=tile, rows=rows)
             yield Case(f"t_jpeg_rgb_{place}_{kept}.tif", tiff.write(page), (expected,), tol=LOSSY)
             for how, factors in (("444", (1, 1)), ("420", (2, 2)), ("422", (2, 1))):
-                page = _jpeg_page(saved, shared=shared, photometric=tiff.YCBCR, tile=tile, rows=rows, sampled=factors)
+                page = jpeg_page(saved, shared=shared, photometric=tiff.YCBCR, tile=tile, rows=rows, sampled=factors)
                 yield Case(f"t_jpeg_ycbcr{how}_{place}_{kept}.tif", tiff.write(page), (expected,), tol=LOSSY)
     saved, right = whole_numbers(scene(), 12)
     page = Page(saved, bits=12, compression=tiff.JPEG, encode=lambda part: jpeg.twelve_bits(part[..., 0]))
@@ -162,14 +162,14 @@ def jpegs() -> Iterator[Case]:
 
 
 def smooth_colours() -> Grey:
-    """Colours whose neighbours are alike, so that little is lost where they are stored more coarsely than brightness."""
+    """Colours whose neighbours are alike: little is lost where they are stored more coarsely than brightness."""
     grey = scene()
     y, x = np.mgrid[: grey.shape[0], : grey.shape[1]]
     tint = 0.04 * np.sin(x / 20) * np.cos(y / 20)
     return np.stack([grey + tint, grey, grey - tint], axis=2).clip(0, 1)
 
 
-def _jpeg_page(
+def jpeg_page(
     saved: Levels,
     *,
     shared: bool,
@@ -178,6 +178,8 @@ def _jpeg_page(
     rows: int | None,
     sampled: tuple[int, int] = (1, 1),
 ) -> Page:
+    """A page whose strips or tiles are JPEGs, with their tables beside them where `shared`."""
+
     def whole(part: Levels) -> bytes:
         return jpeg.plain(part, raw=photometric == tiff.RGB, sampled=sampled)
 

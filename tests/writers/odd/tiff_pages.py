@@ -10,6 +10,7 @@ import numpy as np
 from odd import tiff
 from odd.scene import Case, scene, stored_for, whole_numbers
 from odd.tiff import ASCII, LONG, SHORT, Page
+from odd.tiff_types import ORDERS
 
 NEW_KIND, OLD_KIND = 254, 255
 REDUCED, OF_SEVERAL, OF_MASK = 1, 2, 4
@@ -29,7 +30,7 @@ def pages() -> Iterator[Case]:
     slices, right = [Page(saved, compression=tiff.LZW, rows=16) for saved, _ in both], tuple(one for _, one in both)
     thumbnail = _kind(Page(whole_numbers(scene()[::4, ::4], 8)[0]), REDUCED)
     mask = Page((scene() > 0.5).astype(np.uint8), bits=1, photometric=tiff.MASK)
-    for end, order in (("le", "<"), ("be", ">")):
+    for end, order in ORDERS.items():
         yield Case(f"s_pages_{end}.tif", tiff.write(*slices, order=order), right)
         marked = [_kind(page, OF_SEVERAL) for page in slices]
         yield Case(f"s_pages_marked_{end}.tif", tiff.write(*marked, order=order), right)
@@ -54,7 +55,7 @@ def pages() -> Iterator[Case]:
         replace(slices[0], photometric=tiff.WHITE_IS_ZERO),
         Page(whole_numbers(scene(1), 8)[0], compression=tiff.DEFLATE),
         Page(scene(2).astype(np.float32)),
-        Page(np.ascontiguousarray(stored_for(both[3][0], 6)), tags={274: (SHORT, (6,))}),
+        Page(stored_for(both[3][0], 6), tags={274: (SHORT, (6,))}),
     ]
     expected = (1 - right[0], whole_numbers(scene(1), 8)[1], scene(2).astype(np.float32).astype(float), right[3])
     yield Case("s_mixed.tif", tiff.write(*mixed), expected, note="each page is of another kind")
@@ -64,7 +65,7 @@ def imagej() -> Iterator[Case]:
     """ImageJ writes a stack with one directory: the pages follow each other without any."""
     for kind, bits in (("u8", 8), ("u16", 16)):
         both = [whole_numbers(scene(number), bits) for number in range(4)]
-        for end, order in (("le", "<"), ("be", ">")):
+        for end, order in ORDERS.items():
             text = "ImageJ=1.54f\nimages=4\nslices=4\nloop=false\nmin=0.0\nmax=255.0\n"
             rest = b"".join(saved.astype(saved.dtype.newbyteorder(order)).tobytes() for saved, _ in both[1:])
             page = Page(
@@ -78,11 +79,11 @@ def imagej() -> Iterator[Case]:
         page = replace(page, photometric=tiff.WHITE_IS_ZERO)
         right = tuple(1 - one for one in right)
         yield Case(f"s_imagej_{kind}_wb.tif", tiff.write(page, order=order), right, note="one IFD, images=4, inverting")
-        short = replace(page, damage=lambda parts: [parts[0] + rest[: len(rest) // 2]])
+        short = replace(page, damage=lambda parts, rest=rest: [parts[0] + rest[: len(rest) // 2]])  # type: ignore[misc]
         note = "images=4, but data for two and a half"
         yield Case(f"s_imagej_{kind}_short.tif", tiff.write(short, order=order), None, note=note)
     text = "ImageJ=1.54f\nmin=0.0\nmax=1.0\n"
-    for end, order in (("le", "<"), ("be", ">")):
+    for end, order in ORDERS.items():
         for kind, saved in (("f32", scene().astype(np.float32)), ("u16", whole_numbers(scene(), 16)[0])):
             page = Page(saved, photometric=tiff.WHITE_IS_ZERO, tags={270: _ascii(text)})
             right = (1 - (scene().astype(np.float32) if kind == "f32" else saved / 65535).astype(float),)
@@ -107,7 +108,7 @@ def endings() -> Iterator[Case]:
             ("header", 2),
             ("loop", -1),
         ):
-            for end, order in (("le", "<"), ("be", ">")):
+            for end, order in ORDERS.items():
                 data = tiff.write(*slices, order=order, after=after)
                 note = f"{amount} pages, the next one is said to be at {after:#x}"
                 # Two pages may be the rest of more.

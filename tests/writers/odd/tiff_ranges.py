@@ -11,7 +11,7 @@ import numpy as np
 from odd import tiff
 from odd.scene import Case, scene
 from odd.tiff import DOUBLE, FLOAT, LONG, RATIONAL, SHORT, SLONG, SRATIONAL, SSHORT, Page, Tag
-from odd.tiff_types import levels, shown
+from odd.tiff_types import ORDERS, levels, shown
 
 LOWEST, HIGHEST = 340, 341
 INTEGER_TYPES = {"short": SHORT, "long": LONG, "rational": RATIONAL, "float": FLOAT, "double": DOUBLE}
@@ -37,7 +37,7 @@ def _values(value: float, kind: int) -> tuple[Any, ...]:
 def ranges() -> Iterator[Case]:
     """A declared range is black and white where it holds all levels, in whatever type it stands."""
     for name, kind in INTEGER_TYPES.items():
-        for end, order in (("le", "<"), ("be", ">")):
+        for end, order in ORDERS.items():
             for pole, photometric in BOTH.items():
                 saved, right = levels("u16", scene())
                 page = Page(saved, photometric=photometric, tags=declared(0, 65535, kind))
@@ -92,7 +92,7 @@ def float_ranges() -> Iterator[Case]:
     for kind in ("f16", "f32", "f64"):
         for name, counts in (("counts", scene() * 4000), ("attenuation", scene() * 3 - 0.5), ("negative", -scene())):
             saved = counts.astype(f"f{int(kind[1:]) // 8}")
-            for end, order in (("le", "<"), ("be", ">")):
+            for end, order in ORDERS.items():
                 data = tiff.write(Page(saved), order=order)
                 yield Case(f"f_{name}_{kind}_{end}.tif", data, None, note="floats outside 0..1", wrong=asked)
             for pole, photometric in BOTH.items():

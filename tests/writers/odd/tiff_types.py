@@ -17,7 +17,7 @@ COMPRESSIONS = {
     "lzma": tiff.LZMA,
     "zstd": tiff.ZSTD,
 }
-ORDERS = {"le": "<", "be": ">"}
+ORDERS: dict[str, tiff.Order] = {"le": "<", "be": ">"}
 POLARITIES = {"bw": tiff.BLACK_IS_ZERO, "wb": tiff.WHITE_IS_ZERO}
 TYPES = ("u8", "u16", "u32", "u64", "i8", "i16", "i32", "i64", "f16", "f32", "f64")
 PACKED = tuple(bits for bits in range(1, 16) if bits != 8)
