@@ -158,7 +158,7 @@ class _Watch:
         self._folder.cleanup()
 
     def add(self, inspection: Inspection) -> None:
-        self._watch.add(self._card, inspection, _ANY_TIME)
+        self._watch.add(self._card, inspection.verdict, [inspection.signals], _ANY_TIME)
 
     @property
     def told(self) -> list[str]:

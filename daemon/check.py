@@ -11,6 +11,7 @@ from typing import Literal
 
 from daemon.disk import check_room
 from daemon.folders import Folders, file_system, is_local
+from daemon.survey import survey
 from inspection.device import choose_device
 from inspection.errors import NoModelError, SolderwatchError
 from inspection.model import load
@@ -29,11 +30,13 @@ class Finding:
 
 def check(settings: Settings) -> Iterator[Finding]:
     """Look at everything, and say each problem with its mend."""
-    try:
-        Folders(settings.paths.line).make()
-    except SolderwatchError as error:
-        yield Finding("problem", str(error))
+    for name, path in settings.paths.line.items():
+        try:
+            Folders({name: path}).make()
+        except SolderwatchError as error:
+            yield Finding("problem", str(error))
     yield from _folders(settings)
+    yield Finding("ok", f"stacks: every page of a file is judged, up to {settings.inbox.max_pages} (inbox.max_pages)")
     yield from _model(settings)
 
 
@@ -54,6 +57,8 @@ def _folders(settings: Settings) -> Iterator[Finding]:
         yield from _room(settings)
         yield Finding("ok", f"folders: {', '.join(folders)} are there and writable")
         yield from _file_systems(folders)
+        for reason, passed in survey(folders["inbox"], settings.inbox).passed_over.items():
+            yield Finding("warning", f"passed over in paths.inbox: {passed.told(reason)}")
     log = settings.logs.file
     if log:
         place = next(path for path in (log, *log.parents) if path.exists())

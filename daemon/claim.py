@@ -20,10 +20,10 @@ from typing import Any
 
 from daemon import durable
 from daemon.names import shortened, utc
+from inspection.files import CLAIMED_SUFFIX
 
 CLAIM, DECISION, MAP, SIDECAR, COPY = "claim.json", "decision.json", "cam.part", "sidecar.part", "copy.part"
 _OURS = {name + end for name in (CLAIM, DECISION, MAP, SIDECAR, COPY) for end in ("", ".new")}
-_CLAIMED = ".claimed"
 _CLAIM_FOLDER = re.compile(r"\d{8}T\d{6}-\w+")
 
 
@@ -59,7 +59,7 @@ class Claim:
     @property
     def original(self) -> str:
         """The name of the original in the inbox, while the one in hand is a copy; ends in what no scan admits."""
-        end = f".{self.folder.name}{_CLAIMED}"
+        end = f".{self.folder.name}{CLAIMED_SUFFIX}"
         return shortened(self.source.name, durable.NAME_MAX - len(end)) + end
 
     @property

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from daemon.folders import Folders
 from daemon.logs import Log
-from daemon.names import MAP_SUFFIX, RECORD_SUFFIX, utc
-from inspection.files import readable
+from daemon.names import utc
+from inspection.files import MAP_SUFFIX, RECORD_SUFFIX, readable
 from settings.schema import DiskSettings
 
 _MB, _GB, _DAY_S = 2**20, 2**30, 86400.0

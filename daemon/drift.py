@@ -4,6 +4,10 @@ Grey levels, sharpness and score are charted of images judged io only, against i
 defects there are differs from day to day, and from a curated data set, and must move none of these charts. Images
 judged nio count in the chart of their share.
 
+A file counts once, however many pages it has: with its verdict, and if that is io, with the mean over its pages of how
+unusual each is among those of the training. Pages of one joint are alike: counted one by one, a single stack that is a
+little unusual would look like a line that has moved.
+
 That share has no yardstick in training either. It is what `drift.nio_share` says, or else it is learned from the first
 500 images that this model judged without an alarm of this chart, and then stays: a chart that went on learning would
 follow a slow change instead of telling it. Until then it is an alarm when clearly more than half of all are nio; a part
@@ -15,8 +19,10 @@ or a loss of power, the last seconds are forgotten, which no chart minds. Nothin
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
+from statistics import fmean
 from time import monotonic
 from typing import Any, Literal
 
@@ -26,9 +32,10 @@ from daemon import durable
 from daemon.charts import Limits, ShareLimits, Sides
 from daemon.folders import AwayError, Folders
 from daemon.logs import Log
-from inspection.inspector import Inspection
 from inspection.model import ModelCard
 from inspection.reference import Reference
+from inspection.signals import Signals
+from inspection.verdict import Verdict
 from settings.schema import DriftSettings
 
 STATE = ".drift.json"
@@ -138,26 +145,28 @@ class DriftWatch:
             return "this model has no reference: train anew"
         return f"too few io images in training for: {', '.join(too_few)}; label more" if too_few else None
 
-    def add(self, card: ModelCard, inspection: Inspection, time: str) -> None:
-        """Take in an image that was judged; once, so not again when its decision is filed again.
+    def add(self, card: ModelCard, verdict: Verdict, pages: Sequence[Signals], time: str) -> None:
+        """Take in a file that was judged; once, so not again when its decision is filed again.
 
         Args:
             card: Of the model that judged.
-            inspection: What was found.
+            verdict: Of the file.
+            pages: The signals of each of its pages.
             time: Of the decision, UTC.
         """
         self.use(card)
         if self._reference is None:
             return
-        charts, is_nio = self._state.charts, inspection.verdict.label == "nio"
+        charts, is_nio = self._state.charts, verdict.label == "nio"
         self._state.images += 1
         self._unsaved = True
         self._share_limits().add(charts[SHARE], nio=is_nio, time=time)
         self._learn_share(nio=is_nio)
         for name, limits in self._limits.items():
-            value = inspection.signals.get(name)
-            if value is not None and not is_nio:
-                limits.add(charts[name], self._reference.signals[name].normal_score(value), value, time)
+            values = [signals[name] for signals in pages if name in signals]
+            if values and not is_nio:
+                score = fmean(map(self._reference.signals[name].normal_score, values))
+                limits.add(charts[name], score, fmean(values), time)
         self._tell()
 
     def _learn_share(self, *, nio: bool) -> None:

@@ -21,8 +21,8 @@ from daemon import durable
 from daemon.claim import DECISION, MAP, SIDECAR, Claim
 from daemon.claims import Claims
 from daemon.folders import Folders, told_by
-from daemon.names import ERROR_SUFFIX, MAP_SUFFIX, RECORD_SUFFIX, free_names
-from inspection.files import readable, sync
+from daemon.names import free_names
+from inspection.files import ERROR_SUFFIX, MAP_SUFFIX, RECORD_SUFFIX, readable, sync
 
 Outcome = Literal["io", "nio", "quarantine"]
 Guard = Callable[[Claim], AbstractContextManager[None]]

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from inspection.errors import SolderwatchError
+from inspection.files import dangling_link
 
 Admission = Literal["auto", "lease", "quiet"]
 
@@ -64,9 +65,11 @@ class Folders:
             except AwayError as error:
                 raise SolderwatchError(f"paths.{name}: {path}: {error.strerror}: mount it") from None
             except OSError as error:
-                raise SolderwatchError(
-                    f"paths.{name}: {path}: cannot be made: {error.strerror}; make it, or mend its owner"
-                ) from None
+                if link := dangling_link(path):
+                    mend = f"{link}: make or mount that, or mend the link"
+                else:
+                    mend = f"cannot be made: {error.strerror}; make it, or mend its owner"
+                raise SolderwatchError(f"paths.{name}: {path}: {mend}") from None
 
     def _need_mounts(self, name: str, mounts: Mapping[str, str]) -> None:
         for point in self._points[name] - mounts.keys():
@@ -158,7 +161,7 @@ def _away_if_missing(path: Path) -> Iterator[None]:
     try:
         yield
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise AwayError(error.errno, "there is no such folder", str(path)) from None
+        raise AwayError(error.errno, dangling_link(path) or "there is no such folder", str(path)) from None
 
 
 @contextmanager

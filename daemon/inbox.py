@@ -8,18 +8,16 @@ from __future__ import annotations
 import os
 import stat
 import time
-from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from daemon.durable import has_writer
 from daemon.folders import Folders
+from daemon.survey import PassedOver, walk
 from inspection.ending import looks_whole
 from inspection.files import readable
 from settings.schema import InboxSettings
-
-_UNFINISHED = (".part", ".tmp")
 
 Signature = tuple[int, int, int, int, int]
 
@@ -61,6 +59,7 @@ class Inbox:
     Attributes:
         sees: Whether the inbox could be looked at the last time.
         unreadable: What in it could not be, in the last whole scan, and why.
+        passed_over: What that scan found that is never taken.
     """
 
     def __init__(
@@ -75,6 +74,7 @@ class Inbox:
         self.unreadable: set[str] = set()
         self._folders = folders
         self._root = folders["inbox"]
+        self.passed_over = PassedOver(self._root)
         self._settings = settings
         self._clock = clock
         self._go_on = go_on
@@ -111,7 +111,8 @@ class Inbox:
         seen: dict[str, tuple[Signature, float]] = {}
         waiting = self._given_back = 0
         unreadable: set[str] = set()
-        for path, found in self._walk(unreadable):
+        passed_over = PassedOver(self._root, self.passed_over)
+        for path, found in self._walk(passed_over, unreadable):
             if not self._go_on():
                 return
             signature = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
@@ -129,7 +130,7 @@ class Inbox:
                 yield candidate
             else:
                 waiting += 1
-        self._seen, self._waiting, self.unreadable = seen, waiting, unreadable
+        self._seen, self._waiting, self.unreadable, self.passed_over = seen, waiting, unreadable, passed_over
         if not self._given_back:
             self._deferred &= {signature[:2] for signature, _ in seen.values()}
 
@@ -139,35 +140,22 @@ class Inbox:
         self._deferred.add((found.st_dev, found.st_ino))
         self._given_back += 1
 
-    def _walk(self, unreadable: set[str]) -> Iterator[tuple[Path, os.stat_result]]:
-        """All regular files with wanted names; what is in the inbox may vanish meanwhile, the inbox itself may not."""
-        folders = [str(self._root)]
-        while folders:
-            folder = folders.pop()
-            self._visit(folder)
-            try:
-                entries = deque(os.scandir(folder))
-            except OSError as error:
-                if folder == str(self._root):
-                    self.sees = False
-                    raise
-                _note(unreadable, folder, error)
-                continue
-            # Each remembers its stat: of a large backlog that is too much to keep.
-            while entries:
-                entry = entries.popleft()
-                if entry.name.startswith("."):
-                    continue
-                try:
-                    if entry.is_dir(follow_symlinks=False):
-                        folders.append(entry.path)
-                    elif self._is_wanted(entry.name.lower()) and entry.is_file(follow_symlinks=False):
-                        yield Path(entry.path), entry.stat(follow_symlinks=False)
-                except OSError as error:
-                    _note(unreadable, entry.path, error)
+    def _walk(self, passed_over: PassedOver, unreadable: set[str]) -> Iterator[tuple[Path, os.stat_result]]:
+        """All images with their stat; what is in the inbox may vanish meanwhile, the inbox itself may not."""
 
-    def _is_wanted(self, name: str) -> bool:
-        return self._settings.admits(name) and not name.endswith(_UNFINISHED)
+        def failed(path: str, error: OSError) -> None:
+            if path == str(self._root):
+                self.sees = False
+                raise error
+            _note(unreadable, path, error)
+
+        for entry in walk(self._root, self._settings, passed_over, failed, self._visit):
+            try:
+                found = entry.stat(follow_symlinks=False)
+            except OSError as error:
+                failed(entry.path, error)
+            else:
+                yield Path(entry.path), found
 
     def _admit(self, path: Path, found: os.stat_result, *, settled: bool, leases: bool) -> Candidate | None:
         relative = path.relative_to(self._root)

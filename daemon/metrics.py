@@ -31,7 +31,7 @@ from daemon.claim import claim_folders
 from daemon.drift import Reading
 from daemon.folders import Folders
 from daemon.logs import Log
-from daemon.status import waiting
+from daemon.survey import MENDS, Survey, survey
 from inspection.files import readable
 from inspection.model import Model
 from settings import Settings
@@ -53,14 +53,14 @@ class State:
 
     Attributes:
         running: The daemon goes on; False at its stop.
-        waiting: Images in the inbox; None while it cannot be looked at.
+        inbox: What is in the inbox; None while it cannot be looked at.
         in_hand: Images in work; None while it cannot be looked at.
         model: In use; None without one.
         drift: Where each control chart stands.
     """
 
     running: bool
-    waiting: int | None
+    inbox: Survey | None
     in_hand: int | None
     model: Model | None
     drift: Sequence[Reading]
@@ -77,7 +77,7 @@ class Metrics:
         self._lines = self._counter("log_lines", "Lines in the log, by level.", "level")
         self._stages = Histogram(
             "solderwatch_stage_seconds",
-            "Time per image of each stage; judge is its share of its batch's, the map included.",
+            "Time per file of each stage, all pages; judge is its share of its batches', the map included.",
             ["stage"],
             buckets=_BUCKETS_S,
             registry=self._registry,
@@ -138,14 +138,25 @@ class _Now(Collector):
         if self.state is None:
             return
         yield _gauge("up", "Whether the daemon was running when this was written.", self.state.running)
-        if self.state.waiting is not None:
-            yield _gauge("inbox_images", "Images in the inbox, whole or still being written.", self.state.waiting)
+        if self.state.inbox is not None:
+            yield from _inbox(self.state.inbox)
         if self.state.in_hand is not None:
             yield _gauge(
                 "work_images", "Images in hand: taken out of the inbox, and not filed yet.", self.state.in_hand
             )
         yield from _model(self.state)
         yield from _drift(self.state.drift)
+
+
+def _inbox(inbox: Survey) -> Iterator[Metric]:
+    yield _gauge("inbox_images", "Images in the inbox, whole or still being written.", inbox.waiting)
+    passed_over = GaugeMetricFamily(
+        "solderwatch_passed_over_files", "What in the inbox is never taken, by reason.", labels=["reason"]
+    )
+    for reason in MENDS:
+        found = inbox.passed_over.get(reason)
+        passed_over.add_metric([reason], found.count if found else 0)
+    yield passed_over
 
 
 def _model(state: State) -> Iterator[Metric]:
@@ -227,7 +238,7 @@ class MetricsFile:
         if path is None:
             return
         began = monotonic()
-        inbox = waiting(settings) if sees else None
+        inbox = survey(settings.paths.inbox, settings.inbox) if sees else None
         state = State(running, inbox, _in_hand(folders), model, drift)
         try:
             _replace(path, self._metrics.text(state))
@@ -240,7 +251,7 @@ class MetricsFile:
                 log.info("metrics_written", file=str(path))
             self._failed = False
         now = monotonic()
-        # Counting the images of a large inbox on a slow share takes long.
+        # Counting the files of a large inbox on a slow share takes long.
         self._next = now + max(_EVERY_S, (now - began) / _SHARE_OF_TIME)
 
 

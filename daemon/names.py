@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from daemon.durable import NAME_MAX
+from inspection.files import ERROR_SUFFIX
 
-MAP_SUFFIX, RECORD_SUFFIX, ERROR_SUFFIX = ".cam.png", ".json", ".error.json"
 _LONGEST_ADDITION = len("~99999") + len(ERROR_SUFFIX)
 
 

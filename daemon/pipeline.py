@@ -11,7 +11,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import CancelledError, Future, wait
+from concurrent.futures import CancelledError, Future
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -64,7 +64,7 @@ class Pipeline:
         alive: Called after each image.
 
     Attributes:
-        news: Set when an image was judged; to be set when there is something else to look after.
+        news: Set when an image was judged, or a page of one; to be set when there is something else to look after.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class Pipeline:
         self._stop, self._alive = stop, alive
         self._claims = Claims(folders)
         self._filing = Filing(folders, self._claims)
-        self._workers = Workers(self._claims, settings)
+        self._workers = Workers(self._claims, settings, self._goes_on)
         self._in_flight: list[_Work] = []
         self.news = threading.Event()
         self._in_hand: dict[Path, Claim] = {}
@@ -149,7 +149,7 @@ class Pipeline:
             while self._in_flight:
                 self._finish(self._in_flight[:GROUP])
         finally:
-            _give_up(self._in_flight)
+            self._give_up(self._in_flight)
             self._in_flight.clear()
 
     def put(self, candidates: Sequence[Candidate]) -> int:
@@ -208,30 +208,50 @@ class Pipeline:
     def _finish(self, group: list[_Work]) -> None:
         """Wait for the workers, and file what they found; what trouble interrupts stays in hand."""
         self._in_flight = [work for work in self._in_flight if work not in group]
-        decisions, inspections = [], {}
+        decisions, found = [], {}
         try:
             for work in group:
                 if self._stop.is_set():
                     _cancel(group + self._in_flight)
+                self._await(work)
                 with self._guard(work.claim), suppress(CancelledError):
                     decision = self._decide(work)
                     if decision:
                         decisions.append(decision)
                     if decision and decision.outcome != "quarantine":
-                        inspections[work.claim.folder] = work.inspector.model.card, work.result.result().inspection
+                        found[work.claim.folder] = work.inspector.model.card, work.result.result()
                 for size in self._workers.shrunk():
                     self._log.warning("out_of_memory", batch_size=size)
                 self._alive()
         finally:
-            _give_up(group)
+            self._give_up(group)
         started = time.perf_counter()
         committed = self._filing.commit(decisions, self._guard)
         for decision in committed:
-            if decision.claim.folder in inspections:
-                self._drift.add(*inspections[decision.claim.folder], decision.record["time"])
+            if decision.claim.folder in found:
+                card, judged = found[decision.claim.folder]
+                self._drift.add(card, judged.inspection.verdict, judged.signals, decision.record["time"])
         self._publish(committed)
         for _ in committed:
             self._tally.metrics.took("file", (time.perf_counter() - started) / len(committed))
+
+    def _goes_on(self) -> bool:
+        """Whether a worker is to go on with the pages of a file; each is news of it."""
+        self.news.set()
+        return not self._stop.is_set()
+
+    def _await(self, work: _Work) -> None:
+        """Wait for the workers; a page is a sign of life, and where one hangs there is none."""
+        while not work.result.done():
+            self.news.wait()
+            self.news.clear()
+            self._alive()
+
+    def _give_up(self, works: Sequence[_Work]) -> None:
+        """What workers are at comes to its end, and counts for nothing."""
+        _cancel(works)
+        for work in works:
+            self._await(work)
 
     def _decide(self, work: _Work) -> Decision | None:
         """What is to become of an image, once the workers are done with it; None when it was dealt with otherwise."""
@@ -336,9 +356,3 @@ def _cancel(works: Sequence[_Work]) -> None:
     """What no worker has begun stays in hand as it is."""
     for work in works:
         work.result.cancel()
-
-
-def _give_up(works: Sequence[_Work]) -> None:
-    """What workers are at comes to its end, and counts for nothing."""
-    _cancel(works)
-    wait([work.result for work in works])

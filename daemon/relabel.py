@@ -24,9 +24,9 @@ from daemon import durable
 from daemon.book import Book, open_book
 from daemon.folders import Folders
 from daemon.logs import Log
-from daemon.names import MAP_SUFFIX, RECORD_SUFFIX, free_names, utc
+from daemon.names import free_names, utc
 from inspection.errors import SolderwatchError
-from inspection.files import readable, sync
+from inspection.files import MAP_SUFFIX, RECORD_SUFFIX, readable, sync
 from inspection.verdict import LABELS, Label
 from settings import Settings
 

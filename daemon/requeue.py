@@ -8,8 +8,9 @@ from pathlib import Path
 
 from daemon import durable
 from daemon.folders import Folders
-from daemon.names import ERROR_SUFFIX, free_names
+from daemon.names import free_names
 from inspection.errors import SolderwatchError
+from inspection.files import ERROR_SUFFIX
 from settings import Settings
 
 

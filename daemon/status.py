@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from daemon.claim import claim_folders, read_claim
-from daemon.names import ERROR_SUFFIX, RECORD_SUFFIX
+from daemon.survey import Passed, Reason, survey
 from inspection.errors import SolderwatchError
-from inspection.files import readable
+from inspection.files import ERROR_SUFFIX, RECORD_SUFFIX, readable
 from settings import Settings
 from settings.schema import CURRENT
 
@@ -31,6 +31,7 @@ class Status:
     Attributes:
         alive: Whether a daemon holds the work folder.
         counts: Images in io, nio and quarantine; `waiting` in the inbox, `in_hand` in work.
+        passed_over: What in the inbox is never taken, by reason.
         in_hand: The oldest of those in work: `file`, `claimed` since when, `attempts`, and whether it is `decided`.
         model: What `models/current` names; None without a model.
         daemon: What the daemon last said: `pid`, `started`, `state`, `model`, `certificate`, `last`, `drift`, ...
@@ -38,6 +39,7 @@ class Status:
 
     alive: bool
     counts: dict[str, int]
+    passed_over: dict[Reason, Passed]
     in_hand: list[dict[str, Any]]
     model: str | None
     daemon: dict[str, Any]
@@ -46,11 +48,12 @@ class Status:
 def read_status(settings: Settings) -> Status:
     """Look at the folders and at what the daemon wrote down."""
     paths = settings.paths
+    inbox = survey(paths.inbox, settings.inbox)
     counts = {
         "io": _count(paths.io, lambda name: name.endswith(RECORD_SUFFIX)),
         "nio": _count(paths.nio, lambda name: name.endswith(RECORD_SUFFIX)),
         "quarantine": _count(paths.quarantine, lambda name: name.endswith(ERROR_SUFFIX)),
-        "waiting": waiting(settings),
+        "waiting": inbox.waiting,
         "in_hand": len(claims := claim_folders(paths.work) if paths.work.is_dir() else []),
     }
     current = paths.models / CURRENT
@@ -60,12 +63,7 @@ def read_status(settings: Settings) -> Status:
     except (OSError, ValueError):
         said = {}
     in_hand = [claim for folder in claims[:_SHOWN] if (claim := _claim(folder))]
-    return Status(_is_alive(paths.work), counts, in_hand, model, said)
-
-
-def waiting(settings: Settings) -> int:
-    """Images in the inbox, done or still being written."""
-    return _count(settings.paths.inbox, lambda name: settings.inbox.admits(name) and name[0] != ".")
+    return Status(_is_alive(paths.work), counts, inbox.passed_over, in_hand, model, said)
 
 
 def as_json(status: Status) -> str:
@@ -95,6 +93,7 @@ def as_text(status: Status) -> str:
         ("last verdict", f"{last['time']}  {last['outcome']}  {last['file']}" if last else "-"),
         ("rate", f"{said.get('per_minute', 0.0)} images a minute" if status.alive else "-"),
     ]
+    rows += [("passed over", passed.told(reason)) for reason, passed in status.passed_over.items()]
     rows += [("drift", text) for text in _drift(said.get("drift") or {})]
     for claim in status.in_hand:
         waits_for = "to be filed as decided" if claim["decided"] else f"to be judged, attempt {claim['attempts']}"

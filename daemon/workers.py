@@ -1,8 +1,8 @@
-"""The threads that judge: what they do is a function of one image, and its pixels never leave them.
+"""The threads that judge: what they do is a function of one file, and its pixels never leave them.
 
-On a CPU one thread per core reads, decodes, judges and draws one image after the other, each with a model of its own:
-larger batches gain nothing there, and no verdict depends on what else is in the inbox. Threads of torch's own would
-only get in their way. On a GPU the same threads read, decode and draw, and `daemon.batches` judges in between.
+On a CPU one thread per core reads, decodes, judges and draws one file after the other, page by page, each with a model
+of its own: larger batches gain nothing there, and no verdict depends on what else is in the inbox. Threads of torch's
+own would only get in their way. On a GPU the same threads read, decode and draw; `daemon.batches` judges in between.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import suppress
 from queue import Empty
 
@@ -20,8 +20,8 @@ import torch
 from daemon.batches import Batches
 from daemon.claim import Claim
 from daemon.claims import Claims
-from daemon.judging import Judged, JudgingError, Opened, Twins, draw, ms_since
-from inspection.image import decode
+from daemon.judging import Judged, Judging, JudgingError, Opened, Page, Twins, ms_since
+from inspection.image import Limits, open_stack
 from inspection.inspector import Inspector
 from settings import Settings
 
@@ -32,21 +32,23 @@ class Workers:
     Args:
         claims: Who holds the images.
         settings: What is too large, and how many images a GPU judges together.
+        go_on: Asked between two pages of a file: whether to go on with it.
     """
 
-    def __init__(self, claims: Claims, settings: Settings) -> None:
+    def __init__(self, claims: Claims, settings: Settings, go_on: Callable[[], bool]) -> None:
         self._claims = claims
-        self._limits = settings.inbox
+        self._inbox = settings.inbox
+        self._go_on = go_on
         self._twins: Twins | None = None
         count = len(os.sched_getaffinity(0))
         self._pool = ThreadPoolExecutor(count, "worker", _leave_cores_to_others if count > 1 else None)
-        self._batches = Batches(self._pool, self._open, settings.judge.batch_size)
+        self._batches = Batches(self._pool, self._open, settings.judge.batch_size, go_on)
 
     def submit(self, inspector: Inspector, claims: Sequence[Claim]) -> list[Future[Judged]]:
         """Have images judged; one result each, in their order.
 
         A result may raise ImageError: it is no image; UnfinishedError: it is still being written; GoneError: it is
-        there no more; OSError: transient trouble; JudgingError: the model failed.
+        there no more; OSError: transient trouble; JudgingError: the model failed; CancelledError: given up.
         """
         if self._twins is None or self._twins.original is not inspector:
             self._twins = Twins(inspector)
@@ -68,23 +70,32 @@ class Workers:
 
     def _judge(self, twins: Twins, claim: Claim) -> Judged:
         opened = self._open(claim)
-        started = time.perf_counter()
-        try:
-            with twins.one() as inspector:
-                (inspection,) = inspector.inspect([opened.image.pixels])
-        except Exception as error:
-            raise JudgingError(error) from error
-        return draw(opened, inspection, ms_since(started))
+        judging = Judging(opened)
+        for number in range(len(opened.stack)):
+            if number and not self._go_on():
+                raise CancelledError
+            _judge_page(twins, judging, opened.decode(number))
+        return judging.draw()
 
     def _open(self, claim: Claim) -> Opened:
-        """Read and decode an image."""
+        """Read a file, and look what is in it."""
         started = time.perf_counter()
         try:
-            data = self._claims.read(claim, self._limits.max_file_mb * 2**20)
-            image = decode(data, max_pixels=self._limits.max_pixels)
+            data = self._claims.read(claim, self._inbox.max_file_mb * 2**20)
+            stack = open_stack(data, Limits.of(self._inbox))
         except MemoryError:
             raise OSError("no memory to decode it") from None
-        return Opened(claim, image, hashlib.sha256(data).hexdigest(), len(data), ms_since(started))
+        return Opened(claim, stack, hashlib.sha256(data).hexdigest(), len(data), ms_since(started))
+
+
+def _judge_page(twins: Twins, judging: Judging, page: Page) -> None:
+    started = time.perf_counter()
+    try:
+        with twins.one() as inspector:
+            (inspection,) = inspector.inspect([page.image.pixels])
+    except Exception as error:
+        raise JudgingError(error) from error
+    judging.add(page, inspection, ms_since(started))
 
 
 def _leave_cores_to_others() -> None:

@@ -23,6 +23,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from inspection.errors import DatasetError, ImageError
+from inspection.files import dangling_link
 from inspection.image import decode
 from inspection.preprocess import resize
 from inspection.verdict import LABELS, Label
@@ -120,15 +121,13 @@ def read(settings: Settings) -> Dataset:
 def _image_files(settings: Settings, label: Label) -> list[Path]:
     folder = settings.paths.dataset / label
     if not folder.is_dir():
-        raise DatasetError(f"{folder}: no such folder; put labelled images in {' and '.join(_folders(settings))}")
+        why = dangling_link(folder) or "no such folder"
+        raise DatasetError(f"{folder}: {why}; put labelled images in {' and '.join(_folders(settings))}")
     files = [
         path
         for path in sorted(folder.rglob("*"))
-        if settings.inbox.admits(path.name)
-        and path.is_file()
-        and not path.name.startswith(".")
         # A judged image may be moved here together with its sidecars; its map is no image of a part.
-        and not path.name.endswith(".cam.png")
+        if settings.inbox.admits(path.name) and path.is_file()
     ]
     if not files:
         raise DatasetError(f"{folder}: no images ({', '.join(settings.inbox.suffixes)}); put labelled images there")

@@ -34,8 +34,9 @@ _ARITHMETIC = range(0xC9, 0xD0)
 _BARE = {0x01, *range(0xD0, 0xD8)}  # markers that stand alone
 _ENDS_SCAN = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
 _RESTARTS = re.compile(rb"\xff[\xd0-\xd7]")
-_HOLE = bytes(16)
-_MORE = bytes.fromhex("5a a5 c3 3c 96 69 e1 1e 87 78 b4 4b d2 2d f0 0f")
+_HOLE, _SHORT_HOLE = bytes(16), bytes(8)
+_ALL_BITS = 14
+_MORE = bytes.fromhex("5a a5 c3 3c 96 69 e1 1e 87 78 b4 4b d2 2d f0 0f") * 64
 _ADOBE = {"rgb": b"\xff\xee\x00\x0eAdobe\x00\x64\0\0\0\0\0", "ycc": b"\xff\xee\x00\x0eAdobe\x00\x64\0\0\0\0\1"}
 
 Colour = Literal["rgb", "ycc"]
@@ -43,11 +44,19 @@ Colour = Literal["rgb", "ycc"]
 
 @dataclass(frozen=True)
 class _Scan:
-    """One scan: where its data lie, and what a run of zero bits in it would say."""
+    """One scan.
+
+    Attributes:
+        start: Where its data lie.
+        end: Where they end.
+        zeros_are_flat: Whether many zero bits would say that nothing changes there, as in a blank image.
+        refines: Whether it holds one bit of each block, and nothing else: they are zeros where blocks are all alike.
+    """
 
     start: int
     end: int
     zeros_are_flat: bool
+    refines: bool = False
 
 
 @dataclass
@@ -83,6 +92,8 @@ class Header:
     """The segments that the picture is made of."""
     first_symbols: dict[int, int] = field(default_factory=dict)
     """Of each Huffman table, by class and number: what a code of zeros alone means."""
+    bits_left: dict[int, list[int]] = field(default_factory=dict)
+    """Of a progressive image, by component: how many low bits of each frequency no scan has told yet."""
 
     @property
     def is_lossless(self) -> bool:
@@ -134,7 +145,7 @@ def read_header(data: bytes, start: int = 0) -> Header:
         if marker == _SOS:
             found = _ENDS_SCAN.search(data, place)
             end = found.start() if found else len(data)
-            header.scans.append(_Scan(place, end, _zeros_are_flat(header, segment)))
+            header.scans.append(_scan(header, segment, place, end))
             header.drawn.append(data[place:end])
             place = end
     header.end = place
@@ -197,22 +208,36 @@ def _first_symbols(content: bytes) -> dict[int, int]:
     return found
 
 
-def _zeros_are_flat(header: Header, segment: bytes) -> bool:
-    """Whether many zero bits in a scan's data would say that nothing changes there, as in a blank image."""
+def _scan(header: Header, segment: bytes, start: int, end: int) -> _Scan:
+    """Understand the header of a scan."""
     content = segment.lstrip(b"\xff")[3:]
     count = content[0] if content else 0
-    tables = [content[2 + 2 * index] for index in range(count) if len(content) > 2 + 2 * index]
-    first, successive = content[1 + 2 * count : 2 + 2 * count], content[3 + 2 * count : 4 + 2 * count]
+    if len(content) < 4 + 2 * count:
+        raise ImageError("damaged: half of a JPEG's header of a scan")
+    components, tables = content[1 : 1 + 2 * count : 2], content[2 : 2 + 2 * count : 2]
+    first, last, successive = content[1 + 2 * count : 4 + 2 * count]
     flat_dc = all(header.first_symbols.get(table >> 4) == 0 for table in tables)
     flat_ac = all(header.first_symbols.get(0x10 | table & 15) == 0 for table in tables)
-    if header.kind in _ARITHMETIC:
-        return False
-    if header.kind in _LOSSLESS:
-        return flat_dc
     if header.kind in _PROGRESSIVE:
-        # Runs of blocks without anything new have codes of their own; bits that refine a DC value have none.
-        return first == b"\0" and (flat_dc or (successive or b"\0")[0] >> 4 > 0)
-    return flat_dc and flat_ac
+        for component in components:
+            left = header.bits_left.setdefault(component, [_ALL_BITS] * 64)
+            left[first : last + 1] = [successive & 15] * (last + 1 - first)
+        # Runs of blocks without anything new have codes of their own.
+        return _Scan(start, end, not first and flat_dc, refines=not first and successive >> 4 > 0)
+    if header.kind in _ARITHMETIC:
+        return _Scan(start, end, zeros_are_flat=False)
+    return _Scan(start, end, flat_dc and (flat_ac or header.is_lossless))
+
+
+def _check_whole(data: bytes, header: Header) -> None:
+    """Find what no decoder tells: scans that are not there, and data that were overwritten with zeros."""
+    if any(any(left) for left in header.bits_left.values()):
+        raise ImageError("cut short: some scans of the progressive JPEG are missing")
+    flat = any(scan.zeros_are_flat and data.find(_SHORT_HOLE, scan.start, scan.end) >= 0 for scan in header.scans)
+    for scan in header.scans:
+        is_flat = flat if scan.refines else scan.zeros_are_flat
+        if not is_flat and data.find(_HOLE, scan.start, scan.end) >= 0:
+            raise ImageError("damaged: there are zeros in the middle of the JPEG's data")
 
 
 def read(data: bytes, header: Header, colour: Colour | None = None) -> NDArray[Any]:
@@ -229,9 +254,7 @@ def read(data: bytes, header: Header, colour: Colour | None = None) -> NDArray[A
     Raises:
         ImageError: Something is missing or was overwritten.
     """
-    for scan in header.scans:
-        if not scan.zeros_are_flat and data.find(_HOLE, scan.start, scan.end) >= 0:
-            raise ImageError("damaged: there are zeros in the middle of the JPEG's data")
+    _check_whole(data, header)
     drawn = header.drawn
     if colour and header.channels == 3:
         drawn = [_ADOBE[colour], *(part for part in drawn if part[1:2] not in {b"\xe0", b"\xee"})]

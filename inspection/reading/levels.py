@@ -148,10 +148,10 @@ def _words(known: Range) -> str:
 def _scaled(values: NDArray[Any], low: float, high: float, *, inverted: bool) -> NDArray[np.float32]:
     """Black to white as 0..1; the same for the same picture at any depth, to the last bit up to 16 bits."""
     exact = values.dtype.kind in "bui" and values.dtype.itemsize * 8 <= _EXACT_BITS and high - low < 2**_EXACT_BITS
-    levels: NDArray[Any] = values.astype(np.float32 if exact else np.float64)
+    kind = np.float32 if exact else np.float64
     if inverted:
-        np.subtract(high, levels, out=levels)
+        values = np.subtract(high, values, dtype=kind)
     elif low:
-        levels -= low
-    levels /= high - low
-    return levels.astype(np.float32, copy=False)
+        values = np.subtract(values, low, dtype=kind)
+    levels: NDArray[np.float32] = np.divide(values, high - low, dtype=kind).astype(np.float32, copy=False)
+    return levels

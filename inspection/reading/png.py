@@ -113,13 +113,22 @@ def _decode(parts: _Parts) -> GreyImage:
 
 def _unfiltered(parts: _Parts, header: bytes, rows: bytes) -> NDArray[Any]:
     """Pixels `[H, W]` or `[H, W, C]` of an image, or of one pass, that is not interlaced itself."""
-    palette = [(b"PLTE", parts.palette)] if parts.palette and header[9] == _PALETTE else []
-    chunks = [(b"IHDR", header), *palette, (b"IDAT", zlib.compress(rows, 0)), (b"IEND", b"")]
+    indexed = header[9] == _PALETTE
+    if indexed:
+        header = header[:9] + b"\0" + header[10:]  # read as grey levels, the numbers of colours are seen
+    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(rows, 0)), (b"IEND", b"")]
     try:
         pixels: NDArray[Any] = png_decode(MAGIC + b"".join(_chunk(kind, content) for kind, content in chunks))
     except RuntimeError as error:
         raise ImageError(f"damaged: the pixels of the PNG cannot be decoded ({error})") from None
-    return pixels
+    if not indexed:
+        return pixels
+    numbers = pixels // (255 // (2 ** header[8] - 1))
+    colours = np.frombuffer(parts.palette, np.uint8).reshape(-1, 3)
+    if numbers.max() >= len(colours):
+        raise ImageError("damaged: the PNG names colours that its palette lacks")
+    coloured: NDArray[Any] = colours[numbers]
+    return coloured
 
 
 def _inflated(data: list[bytes], size: int) -> bytes:

@@ -154,6 +154,9 @@ def read(data: bytes, layout: Layout) -> NDArray[Any]:
         plane, place = divmod(index, layout.needed // layout.planes)
         down, across = divmod(place, layout.across)
         top, left = down * layout.segment_height, across * layout.segment_width
+        if layout.needed == 1 and not layout.tiled:
+            found = samples[: layout.height]
+            break
         if found is None:
             channels = layout.channels if layout.planar else samples.shape[2]
             found = np.empty((layout.height, layout.width, channels), samples.dtype)
@@ -228,7 +231,7 @@ def _decompressed(data: bytes, layout: Layout, most: int, rows: int) -> bytes:
             raise ValueError("its end is missing")
         return bytes(found)
     decoders: dict[int, Callable[[], bytes | bytearray]] = {
-        _LZW: lambda: imagecodecs.lzw_decode(data, buffersize=most + 1),
+        _LZW: lambda: imagecodecs.lzw_decode(data, out=most + 1),
         _ZSTD: lambda: zstd.unpack(data),
         _OLD_ZSTD: lambda: zstd.unpack(data),
         _LZMA: lambda: imagecodecs.lzma_decode(data),

@@ -6,8 +6,10 @@ import gc
 import threading
 import weakref
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ from daemon.batches import Batches
 from daemon.claim import Claim
 from daemon.judging import Judged, JudgingError, Opened, Twins
 from inspection.errors import ImageError
-from inspection.image import GreyImage
+from inspection.image import GreyImage, Stack
 from inspection.inspector import Inspection, Inspector
 from inspection.verdict import judge
 
@@ -43,10 +45,19 @@ class _Judge:
 
 
 def _open(claim: Claim) -> Opened:
+    """A file `7.png` has one page of that grey level, `7-3-8.png` three, and `7-x.png` a damaged one."""
     if claim.source.suffix != ".png":
         raise ImageError("no image")
-    pixels = np.full((8, 8), int(claim.source.stem) / 1000, np.float32)
-    return Opened(claim, GreyImage(pixels, 8, "PNG"), "", 0, 0.0)
+    pages = [partial(_damaged if number == "x" else _page, number) for number in claim.source.stem.split("-")]
+    return Opened(claim, Stack("PNG", pages), "", 0, 0.0)
+
+
+def _page(number: str) -> GreyImage:
+    return GreyImage(np.full((8, 8), int(number) / 1000, np.float32), 8, "PNG")
+
+
+def _damaged(_: str) -> GreyImage:
+    raise ImageError("cut short")
 
 
 def _claims(*names: str) -> list[Claim]:
@@ -54,9 +65,11 @@ def _claims(*names: str) -> list[Claim]:
 
 
 @contextmanager
-def _batches(size: int = 8, open_: Callable[[Claim], Opened] = _open) -> Iterator[Batches]:
+def _batches(
+    size: int = 8, open_: Callable[[Claim], Opened] = _open, go_on: Callable[[], bool] = lambda: True
+) -> Iterator[Batches]:
     with ThreadPoolExecutor(2) as pool:
-        batches = Batches(pool, open_, size)
+        batches = Batches(pool, open_, size, go_on)
         yield batches
         batches.close()
 
@@ -109,27 +122,119 @@ def test_a_full_gpu_is_asked_for_half_and_later_for_more(monkeypatch: pytest.Mon
     assert 4 in stub.asked[6:]
 
 
+class _Counting:
+    """Opens files, and counts how many pages' pixels are in memory at the same time."""
+
+    def __init__(self) -> None:
+        self.alive = self.most = 0
+        self._lock = threading.Lock()
+
+    def open(self, claim: Claim) -> Opened:
+        opened = _open(claim)
+        pages = [partial(self._counted, page) for page in opened.stack.pages]
+        return replace(opened, stack=Stack("PNG", pages))
+
+    def _counted(self, decode: Callable[[], GreyImage]) -> GreyImage:
+        image = decode()
+        with self._lock:
+            self.alive += 1
+            self.most = max(self.most, self.alive)
+        weakref.finalize(image.pixels, self._gone)
+        return image
+
+    def _gone(self) -> None:
+        self.alive -= 1
+
+
 def test_pixels_of_three_batches_at_most_are_in_memory() -> None:
     """However many images wait: those being decoded, those being judged, and those being drawn."""
-    alive, most, lock = [0], [0], threading.Lock()
-
-    def gone() -> None:
-        alive[0] -= 1
-
-    def counting(claim: Claim) -> Opened:
-        opened = _open(claim)
-        with lock:
-            alive[0] += 1
-            most[0] = max(most[0], alive[0])
-        weakref.finalize(opened.image.pixels, gone)
-        return opened
-
-    with _batches(4, counting) as batches:
+    counting = _Counting()
+    with _batches(4, counting.open) as batches:
         results = _judged(batches, _Judge(), _numbers(60))
     assert all(result.result() for result in results)
-    assert 4 <= most[0] <= 12
+    assert 4 <= counting.most <= 12
     gc.collect()
-    assert alive[0] == 0
+    assert counting.alive == 0
+
+
+def test_pixels_in_memory_are_bounded_by_batches_not_by_stacks() -> None:
+    """One stack of a thousand pages takes three batches and its page that decides; thirty of forty take little more."""
+    counting = _Counting()
+    with _batches(4, counting.open) as batches:
+        (result,) = _judged(batches, _Judge(), [_stack(*range(1000))])
+    assert result.result().record["page"] == 1000
+    assert counting.most <= 13
+    counting = _Counting()
+    with _batches(4, counting.open) as batches:
+        results = _judged(batches, _Judge(), [_stack(*range(stack, stack + 40)) for stack in range(30)])
+    assert [result.result().record["page"] for result in results] == [40] * 30
+    assert counting.most <= 20
+    gc.collect()
+    assert counting.alive == 0
+
+
+def _stack(*numbers: object) -> str:
+    return "-".join(map(str, numbers)) + ".png"
+
+
+def test_pages_of_several_files_share_batches() -> None:
+    """Stacks and single images are judged together, each file gets what its own pages say, in their order."""
+    stub = _Judge()
+    names = [_stack(5, 900, 3), "7.png", _stack(*range(10, 21)), "8.png", _stack(1, 2)]
+    with _batches(4) as batches:
+        results = [result.result() for result in _judged(batches, stub, names)]
+    assert sum(stub.asked) == 18
+    assert len(stub.asked) <= 7
+    assert [judged.record["pages"] for judged in results] == [3, 1, 11, 1, 2]
+    assert [judged.record["page"] for judged in results] == [2, 1, 11, 1, 2]
+    assert results[0].record["scores"]["nio_probability"] == pytest.approx([0.005, 0.9, 0.003])
+    assert results[2].record["scores"]["nio_probability"] == pytest.approx([level / 1000 for level in range(10, 21)])
+    assert "scores" not in results[1].record
+    assert [len(judged.signals) for judged in results] == [3, 1, 11, 1, 2]
+
+
+def test_a_damaged_page_takes_its_file_alone() -> None:
+    """Whichever page it is: the error names it, what follows in the file is not judged, the other files are."""
+    stub = _Judge()
+    names = [_stack(1, "x", *range(20)), "3.png", _stack("x", 4), _stack(5, 6, 7, 8, "x", "x"), _stack(9, 10)]
+    with _batches(4) as batches:
+        results = _judged(batches, stub, names)
+    errors = [result.exception() for result in results]
+    assert [str(error) for error in errors if error] == [
+        "page 2 of 22: cut short",
+        "page 1 of 2: cut short",
+        "page 5 of 6: cut short",
+    ]
+    assert [results[index].result().record["pages"] for index in (1, 4)] == [1, 2]
+    assert sum(stub.asked) < 15
+
+
+def test_a_page_that_cannot_be_judged_takes_its_file_alone() -> None:
+    """The model fails on two pages of one stack: that file has the error, its neighbours in the batch are judged."""
+
+    def fails(images: Any) -> Exception | None:
+        return RuntimeError("launch failure") if any(0.4 < image[0, 0] < 0.6 for image in images) else None
+
+    with _batches() as batches:
+        results = _judged(batches, _Judge(fails), [_stack(1, 2), _stack(3, 500, 4, 501), _stack(5, 6)])
+    assert isinstance(results[1].exception(), JudgingError)
+    assert [results[index].result().record["pages"] for index in (0, 2)] == [2, 2]
+
+
+def test_a_stack_is_given_up_between_two_pages() -> None:
+    """When the line stops nobody waits for the end of a long stack: it counts as not begun; single images are done."""
+    asked: list[int] = []
+
+    def go_on() -> bool:
+        asked.append(1)
+        return len(asked) < 3
+
+    stub = _Judge()
+    with _batches(2, go_on=go_on) as batches:
+        results = _judged(batches, stub, ["1.png", _stack(*range(100))])
+    assert results[0].result()
+    assert isinstance(results[1].exception(), CancelledError)
+    assert sum(stub.asked) < 10
 
 
 def test_nobody_waits_for_ever() -> None:

@@ -14,14 +14,12 @@ import numpy as np
 import pytest
 from cards import plain_card
 from harness import Nursery
-from numpy.typing import NDArray
 from PIL import Image
 
 from daemon.drift import STATE, DriftWatch
 from daemon.folders import Folders
 from daemon.logs import open_log
 from daemon.status import as_text, read_status
-from inspection.inspector import Inspection
 from inspection.model import ModelCard
 from inspection.reference import Reference, distribution
 from inspection.verdict import judge
@@ -29,7 +27,6 @@ from settings import Settings, load
 from settings.schema import LogSettings
 
 TIME = "2026-01-01T00:00:00.000Z"
-NO_MAP: NDArray[np.float32] = np.zeros((1, 1), np.float32)
 
 
 def card(*signals: str, model: str = "one", images: int = 1000) -> ModelCard:
@@ -57,7 +54,7 @@ class Bench:
         for _ in range(count):
             verdict = judge(0.9 if self.rng.random() < nio else 0.1, 0.5, 0.5)
             signals = {name: float(self.rng.normal(shift, 1)) for name, shift in shifts.items()}
-            self.watch.add(model, Inspection(verdict, NO_MAP, 0.0, "CAM", 1.0, signals), TIME)
+            self.watch.add(model, verdict, [signals], TIME)
 
     def events(self) -> list[dict[str, Any]]:
         """What was logged."""
@@ -115,7 +112,7 @@ def test_images_judged_nio_move_the_share_alone(bench: Bench) -> None:
         is_nio = number % 5 == 0
         verdict = judge(0.9 if is_nio else 0.1, 0.5, 0.5)
         value = 3.0 if is_nio else float(bench.rng.normal(0, 1))
-        bench.watch.add(model, Inspection(verdict, NO_MAP, 0.0, "CAM", 1.0, {"grey_mean": value}), TIME)
+        bench.watch.add(model, verdict, [{"grey_mean": value}], TIME)
     assert bench.events() == []
 
 
@@ -125,6 +122,41 @@ def test_all_nio_is_told_at_once(bench: Bench) -> None:
     (event,) = bench.events()
     assert [(chart["signal"], chart["moved"], chart["now"]) for chart in event["signals"]] == [("nio_share", "up", 1.0)]
     assert event["signals"][0]["reference"] == 0.2
+
+
+def test_a_stack_counts_once(bench: Bench) -> None:
+    """Sixty-four pages of one unusual joint are one file, and no drift; three such joints in a row are none either."""
+    model = card("grey_mean")
+    verdict = judge(0.1, 0.5, 0.5)
+    for _ in range(3):
+        bench.watch.add(model, verdict, [{"grey_mean": 2.0}] * 64, TIME)
+    assert bench.events() == []
+    assert bench.watch.report()["images"] == 3
+
+
+def test_pages_that_differ_are_no_drift_and_a_shift_of_all_is(bench: Bench) -> None:
+    """Slices at several heights are dark and bright in turn; when all become brighter that is told."""
+    model, verdict = card("grey_mean"), judge(0.1, 0.5, 0.5)
+
+    def feed(count: int, shift: float) -> None:
+        for _ in range(count):
+            noise = bench.rng.normal(0, 0.3)
+            pages = [{"grey_mean": float(height + noise + shift)} for height in (-1.2, -0.6, 0.0, 0.6, 1.2)]
+            bench.watch.add(model, verdict, pages, TIME)
+
+    feed(2000, 0)
+    assert bench.events() == []
+    feed(200, 1)
+    (event,) = bench.events()
+    assert event["signals"][0]["now"] == pytest.approx(1, abs=0.3)
+
+
+def test_a_bad_page_keeps_its_stack_out_of_the_charts(bench: Bench) -> None:
+    """Of a file that is nio no page moves a chart of grey levels, though some of them are good."""
+    for _ in range(40):
+        bench.watch.add(card("grey_mean"), judge(0.9, 0.5, 0.5), [{"grey_mean": 3.0}] * 5, TIME)
+        bench.watch.add(card("grey_mean"), judge(0.1, 0.5, 0.5), [{"grey_mean": 0.0}] * 5, TIME)
+    assert bench.events() == []
 
 
 def test_the_usual_share_is_learned(bench: Bench) -> None:

@@ -145,3 +145,32 @@ def test_a_replaced_folder_is_entered_only_after_a_look(tmp_path: Path) -> None:
     looked_at.look()
     with looked_at.beneath("io") as folder:
         assert folder.samefile(root)
+
+
+@pytest.mark.parametrize(
+    ("link", "target", "said"),
+    [
+        ("data/inbox", "/nowhere/at/all", "data/inbox: a link to /nowhere/at/all, which is not there"),
+        ("data/inbox", "../gone", "data/inbox: a link to ../gone, which is not there"),
+        ("data", "gone", "data/inbox: beyond {}/data, a link to gone, which is not there"),
+        ("data/inbox", "inbox", "data/inbox: a link to inbox, which is not there"),
+    ],
+)
+def test_a_folder_that_is_a_link_to_nothing_is_told_as_that(link: str, target: str, said: str, tmp_path: Path) -> None:
+    """At the start, where it used to be "File exists": what is a link, and where it leads."""
+    (tmp_path / link).parent.mkdir(exist_ok=True)
+    (tmp_path / link).symlink_to(target)
+    line = Folders({"inbox": tmp_path / "data" / "inbox"})
+    with pytest.raises(SolderwatchError) as told:
+        line.make()
+    assert said.format(tmp_path) in str(told.value)
+    assert "mend the link" in str(told.value)
+    if target != "inbox":
+        with pytest.raises(AwayError) as away:
+            line.look()
+        assert f"{away.value.filename}: {away.value.strerror}".endswith(said.format(tmp_path))
+    (tmp_path / link).unlink()
+    (tmp_path / "gone").mkdir()
+    (tmp_path / link).symlink_to(tmp_path / "gone")
+    line.make()
+    line.look()

@@ -207,14 +207,14 @@ def _shift_clock(seconds: float) -> None:
 
 def _poison(text: bytes) -> None:
     module: Any = sys.modules["daemon.workers"]
-    real = module.decode
+    real = module.open_stack
 
-    def decode(data: bytes, **limits: Any) -> Any:
+    def open_stack(data: bytes, limits: Any) -> Any:
         if text in data:
             os.kill(os.getpid(), signal.SIGSEGV)
-        return real(data, **limits)
+        return real(data, limits)
 
-    module.decode = decode
+    module.open_stack = open_stack
 
 
 class _Injector:

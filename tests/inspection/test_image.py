@@ -431,6 +431,7 @@ WHOLE = {
 }
 MAY_MISS = {
     "tiff-lzw": 4,
+    "tiff-pages": 6,
     "dicom-rle": 8,
     "dicom-deflated": 2,
     "bmp": 2,
