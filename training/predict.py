@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from inspection.files import readable
-from inspection.image import Limits, Stack, open_stack
+from inspection.image import Limits, open_stack
 from inspection.inspector import Inspector
+from inspection.stack import inspect_stack
 from inspection.verdict import LABELS, Label
 from training.dataset import LabelledImage, bytes_of
-from training.evaluate import Judgement
 
 _KEPT_OF_NAME = 60  # characters, at its end; a whole name with a number before it might be too long
 
@@ -69,16 +69,11 @@ def predict(images: Sequence[LabelledImage], inspector: Inspector, folder: Path,
         data = bytes_of(image)
         if data is None:
             continue
-        judgement = inspect_whole(inspector, open_stack(data, limits))
-        verdict = judgement.verdict
+        found = inspect_stack(inspector, open_stack(data, limits))
+        verdict = found.inspection.verdict
         # Sub-folders of the data set may hold equal names; the number keeps them apart and the label out.
         file = f"{verdict.label}/{index:03d}_{image.path.name[-_KEPT_OF_NAME:]}"
         (folder / file).write_bytes(data)
-        where = image.named(judgement.page)
+        where = image.named(found.page)
         predictions.append(Prediction(file, image.label, verdict.label, verdict.probability, where))
     return predictions
-
-
-def inspect_whole(inspector: Inspector, stack: Stack) -> Judgement:
-    """Judge a file as the daemon does, page by page; one of them is in memory at a time."""
-    return Judgement([inspector.inspect([page.pixels])[0].verdict for page in stack])
