@@ -7,7 +7,7 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
-from daemon.folders import Folders
+from filing.folders import Folders
 from inspection.errors import SolderwatchError
 from inspection.files import readable
 from inspection.verdict import LABELS
@@ -94,7 +94,7 @@ def _run(arguments: argparse.Namespace, settings: Settings) -> int:
 
 
 def _check(_: argparse.Namespace, settings: Settings) -> int:
-    from daemon.check import check  # noqa: PLC0415 - imports torch
+    from daemon.reporting.check import check  # noqa: PLC0415 - imports torch
 
     print("ok       configuration")
     problems = 0
@@ -105,7 +105,7 @@ def _check(_: argparse.Namespace, settings: Settings) -> int:
 
 
 def _status(arguments: argparse.Namespace, settings: Settings) -> int:
-    from daemon.status import as_json, as_text, read_status  # noqa: PLC0415
+    from daemon.reporting.status import as_json, as_text, read_status  # noqa: PLC0415
 
     status = read_status(settings)
     print(as_json(status) if arguments.json else as_text(status))
@@ -113,7 +113,7 @@ def _status(arguments: argparse.Namespace, settings: Settings) -> int:
 
 
 def _requeue(arguments: argparse.Namespace, settings: Settings) -> int:
-    from daemon.requeue import requeue  # noqa: PLC0415
+    from daemon.intake.requeue import requeue  # noqa: PLC0415
 
     for path, back in requeue(settings, arguments.names):
         print(f"{readable(str(path))} -> {readable(str(settings.paths.inbox / back))}")
@@ -121,8 +121,8 @@ def _requeue(arguments: argparse.Namespace, settings: Settings) -> int:
 
 
 def _relabel(arguments: argparse.Namespace, settings: Settings) -> int:
-    from daemon.logs import open_log  # noqa: PLC0415
-    from daemon.relabel import login_name, relabel  # noqa: PLC0415
+    from filing.logs import open_log  # noqa: PLC0415
+    from review.relabel import login_name, relabel  # noqa: PLC0415
 
     by, log = arguments.by or login_name(), open_log(settings.logs)
     refused = 0

@@ -17,19 +17,19 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from daemon.claim import Claim
-from daemon.claims import Claims, GoneError, UnfinishedError
-from daemon.current_model import CurrentModel
-from daemon.drift import DriftWatch
-from daemon.filing import Decision, Filing
-from daemon.folders import Folders
-from daemon.inbox import Candidate, Inbox
-from daemon.judging import Judged, JudgingError, is_memory
-from daemon.logs import Log, together
-from daemon.names import utc
-from daemon.tally import Tally
-from daemon.trouble import Trouble
-from daemon.workers import Workers
+from daemon.intake.claims import Claims, GoneError, UnfinishedError
+from daemon.intake.inbox import Candidate, Inbox
+from daemon.intake.trouble import Trouble
+from daemon.judging.current_model import CurrentModel
+from daemon.judging.steps import Judged, JudgingError, is_memory
+from daemon.judging.workers import Workers
+from daemon.reporting.drift import DriftWatch
+from daemon.reporting.tally import Tally
+from filing.claim import Claim
+from filing.decisions import Decision, Filing
+from filing.folders import Folders
+from filing.logs import Log, together
+from filing.names import utc
 from inspection.errors import ImageError
 from inspection.files import readable
 from inspection.inspector import Inspector

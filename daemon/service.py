@@ -17,16 +17,16 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-from daemon import durable
-from daemon.current_model import CurrentModel
-from daemon.drift import DriftWatch
-from daemon.folders import Folders
+from daemon.judging.current_model import CurrentModel
 from daemon.line import Line
-from daemon.logs import open_log
-from daemon.metrics import MetricsFile
-from daemon.names import utc
-from daemon.status import LOCK, STATUS
-from daemon.tally import Tally
+from daemon.reporting.drift import DriftWatch
+from daemon.reporting.metrics import MetricsFile
+from daemon.reporting.status import LOCK, STATUS
+from daemon.reporting.tally import Tally
+from filing import durable
+from filing.folders import Folders
+from filing.logs import open_log
+from filing.names import utc
 from inspection.device import choose_device
 from inspection.errors import ConfigError, NoModelError, SolderwatchError
 from inspection.runtime import check_runtime

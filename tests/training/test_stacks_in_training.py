@@ -22,13 +22,13 @@ from inspection.preprocess import Preprocessing, resize
 from inspection.verdict import Label
 from settings import Settings
 from settings.schema import TrainingSettings
-from training.balance import BalancedImages
-from training.dataset import LabelledImage, read, split
-from training.evaluate import judge_files, verdicts
-from training.fit import fit
-from training.folds import score
+from training.data.dataset import LabelledImage, read, split
+from training.fitting.balance import BalancedImages
+from training.fitting.fit import fit
+from training.fitting.folds import score
+from training.fitting.worst import PageDealer, worst_pages
+from training.proof.evaluate import judge_files, verdicts
 from training.refresh import refresh
-from training.worst import PageDealer, worst_pages
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
