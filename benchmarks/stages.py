@@ -47,7 +47,7 @@ class Stages:
         folders.look()
         self._inbox = settings.paths.inbox
         self._claims = Claims(folders)
-        self._filing = Filing(folders, self._claims)
+        self._filing = Filing(folders)
         with Path(os.devnull).open("w", encoding="utf-8") as nowhere:
             self._log = open_log(settings.logs, nowhere)
         folder = settings.paths.models / CURRENT

@@ -89,7 +89,7 @@ class Pipeline:
         self._trouble, self._tally, self._drift = trouble, tally, drift
         self._stop, self._alive = stop, alive
         self._claims = Claims(folders)
-        self._filing = Filing(folders, self._claims)
+        self._filing = Filing(folders)
         self._workers = Workers(self._claims, settings, self._goes_on)
         self._in_flight: list[_Work] = []
         self.news = threading.Event()

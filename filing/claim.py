@@ -10,15 +10,18 @@ decision.json   the commit point: from here on the image is filed as it says, wh
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from filing import durable
+from filing.folders import Folders
 from filing.names import shortened, utc
 from inspection.files import CLAIMED_SUFFIX
 
@@ -110,6 +113,34 @@ def read_claim(folder: Path) -> Claim | None:
         if path.name not in _OURS:
             return Claim(folder, Path(path.name), 1, utc(datetime.now(UTC)), settled=True)
     return None
+
+
+@contextlib.contextmanager
+def inbox_of(claim: Claim, folders: Folders) -> Iterator[Path]:
+    """The sub-folder of the inbox that an image came from; gone where something else has its name."""
+    with contextlib.ExitStack() as stack:
+        try:
+            inbox = stack.enter_context(folders.beneath("inbox", claim.source.parent))
+        except NotADirectoryError as error:
+            raise FileNotFoundError(errno.ENOENT, "no folder any more", error.filename) from None
+        yield inbox
+
+
+@contextlib.contextmanager
+def place_of(claim: Claim, folders: Folders) -> Iterator[Path]:
+    """Where the image lies: in work, or still in the inbox if it is to be copied."""
+    if not claim.across or os.path.lexists(claim.image):
+        yield claim.image
+    else:
+        with inbox_of(claim, folders) as inbox:
+            yield inbox / claim.original
+
+
+def remove_original(claim: Claim, folders: Folders) -> None:
+    """The copy in work is whole, and its decision durable."""
+    if claim.across and os.path.lexists(claim.image):
+        with contextlib.suppress(FileNotFoundError), inbox_of(claim, folders) as inbox:
+            (inbox / claim.original).unlink()
 
 
 def remove(folder: Path) -> None:

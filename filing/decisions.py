@@ -17,9 +17,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from daemon.intake.claims import Claims
 from filing import durable
-from filing.claim import DECISION, MAP, SIDECAR, Claim
+from filing.claim import DECISION, MAP, SIDECAR, Claim, place_of, remove_original
 from filing.folders import Folders, told_by
 from filing.names import free_names
 from inspection.files import ERROR_SUFFIX, MAP_SUFFIX, RECORD_SUFFIX, readable, sync
@@ -57,13 +56,11 @@ class Filing:
     """Brings images from work to the folders of their verdicts.
 
     Args:
-        folders: `io`, `nio` and `quarantine` among them.
-        claims: Who holds the images.
+        folders: Of the line.
     """
 
-    def __init__(self, folders: Folders, claims: Claims) -> None:
+    def __init__(self, folders: Folders) -> None:
         self._folders = folders
-        self._claims = claims
 
     def commit(self, decisions: Sequence[Decision], guard: Guard) -> list[Decision]:
         """Decide: from here on the images will be filed as their records say, whatever dies.
@@ -121,7 +118,7 @@ class Filing:
 
     def _show_sidecars(self, decision: Decision, targets: _Targets) -> None:
         """Move the sidecars; what is not in hand any more was moved before a crash."""
-        self._claims.remove_original(decision.claim)
+        remove_original(decision.claim, self._folders)
         with targets.open(decision.outcome, _place(decision).parent) as folder:
             pairs = _sidecar_pairs(decision, folder)
             with _taken_back(pairs):
@@ -135,7 +132,7 @@ class Filing:
             with (
                 _taken_back(pairs),
                 contextlib.suppress(FileNotFoundError),
-                self._claims.held(decision.claim) as held,
+                place_of(decision.claim, self._folders) as held,
             ):
                 durable.move(held, folder / _place(decision).name)
 

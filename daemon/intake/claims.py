@@ -22,7 +22,7 @@ from pathlib import Path
 
 from daemon.intake.inbox import Candidate
 from filing import durable
-from filing.claim import CLAIM, COPY, DECISION, Claim, claim_folders, read_claim, remove
+from filing.claim import CLAIM, COPY, DECISION, Claim, claim_folders, inbox_of, place_of, read_claim, remove
 from filing.folders import AwayError, Folders
 from filing.names import free_names, utc
 from inspection.errors import ImageError
@@ -104,7 +104,7 @@ class Claims:
 
     def _take(self, claim: Claim) -> Claim:
         """Rename the image, which has one winner on every file system."""
-        with self._inbox_of(claim) as inbox:
+        with inbox_of(claim, self._folders) as inbox:
             source = inbox / claim.source.name
             try:
                 source.rename(claim.image)
@@ -122,20 +122,10 @@ class Claims:
                 sync(inbox)
         return claim
 
-    @contextlib.contextmanager
-    def _inbox_of(self, claim: Claim) -> Iterator[Path]:
-        """The sub-folder of the inbox that an image came from; gone where something else has its name."""
-        with contextlib.ExitStack() as stack:
-            try:
-                inbox = stack.enter_context(self._folders.beneath("inbox", claim.source.parent))
-            except NotADirectoryError as error:
-                raise FileNotFoundError(errno.ENOENT, "no folder any more", error.filename) from None
-            yield inbox
-
     def _remove_marker(self, claim: Claim) -> None:
         """The producer's done-marker goes with its image; unless it is the next one's already."""
         if claim.marker:
-            with contextlib.suppress(OSError), self._inbox_of(claim) as inbox:
+            with contextlib.suppress(OSError), inbox_of(claim, self._folders) as inbox:
                 if not os.path.lexists(inbox / claim.source.name):
                     (inbox / claim.marker).unlink()
 
@@ -152,15 +142,6 @@ class Claims:
         for claim in left_over:
             self.discard(claim)
 
-    @contextlib.contextmanager
-    def held(self, claim: Claim) -> Iterator[Path]:
-        """Where the image lies: in work, or still in the inbox if it is to be copied."""
-        if not claim.across or os.path.lexists(claim.image):
-            yield claim.image
-        else:
-            with self._inbox_of(claim) as inbox:
-                yield inbox / claim.original
-
     def read(self, claim: Claim, max_bytes: int) -> bytes:
         """The bytes of a claimed image, in work and held by no writer; changes nothing but that claim.
 
@@ -170,7 +151,7 @@ class Claims:
             GoneError: It is there no more, if its folders are.
         """
         try:
-            with self.held(claim) as held:
+            with place_of(claim, self._folders) as held:
                 leases = self._folders.knows_writers("work" if held == claim.image else "inbox")
                 data = _read(held, max_bytes, leases=leases)
                 if held != claim.image:
@@ -215,12 +196,6 @@ class Claims:
         self.forget(claim)
         return self._folders["inbox"] / parent / name
 
-    def remove_original(self, claim: Claim) -> None:
-        """The copy in work is whole, and its decision durable."""
-        if claim.across and os.path.lexists(claim.image):
-            with contextlib.suppress(FileNotFoundError), self._inbox_of(claim) as inbox:
-                (inbox / claim.original).unlink()
-
     def forget(self, claim: Claim) -> None:
         """Remove what is left in work/ of a claim whose image was filed and logged, given back, or is gone."""
         remove(claim.folder)
@@ -247,7 +222,7 @@ class Claims:
         if claim.decided:
             return True
         try:
-            with self.held(claim) as held:
+            with place_of(claim, self._folders) as held:
                 return os.path.lexists(held)
         except AwayError:
             return True

@@ -38,7 +38,7 @@ class _Alone:
         looked_at = Folders(folders)
         looked_at.look()
         self.claims = Claims(looked_at)
-        self.filing = Filing(looked_at, self.claims)
+        self.filing = Filing(looked_at)
 
     def commit(self, claim: Claim, outcome: Outcome, record: dict[str, Any], picture: bytes | None) -> None:
         """Decide."""

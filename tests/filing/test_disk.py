@@ -38,7 +38,7 @@ class Line:
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(b"x" * 1000)
         claims = Claims(self.folders)
-        filing = Filing(self.folders, claims)
+        filing = Filing(self.folders)
         claim = claims.take(*claims.begin([Candidate(path, Path(name), settled=True)]))
         assert claim
         picture = None if outcome == "quarantine" else b"map"
