@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-from inspection.errors import ConfigError
 from simulator.defects import DEFECTS, draw_severity, flawed_solder
+from simulator.errors import SimulationError
 from simulator.phantom import draw_scene, draw_surroundings
 from simulator.rays import Field
 
@@ -104,15 +104,15 @@ class Machine:
 
 
 def check_wanted(defect: str | None, bits: int, severity: float | None, least_severity: float) -> None:
-    """Raise ConfigError for an unknown defect, other bits than 8 and 16, or a severity outside 0..1."""
+    """Raise SimulationError for an unknown defect, other bits than 8 and 16, or a severity outside 0..1."""
     if defect is not None and defect not in DEFECTS:
-        raise ConfigError(f"unknown defect '{defect}'; there are: {', '.join(DEFECTS)}")
+        raise SimulationError(f"unknown defect '{defect}'; there are: {', '.join(DEFECTS)}")
     if bits not in {8, 16}:
-        raise ConfigError(f"bits must be 8 or 16, not {bits}")
+        raise SimulationError(f"bits must be 8 or 16, not {bits}")
     if severity is not None and not 0.0 <= severity <= 1.0:
-        raise ConfigError(f"severity must lie in 0..1, not {severity}")
+        raise SimulationError(f"severity must lie in 0..1, not {severity}")
     if not 0.0 <= least_severity <= 1.0:
-        raise ConfigError(f"least_severity must lie in 0..1, not {least_severity}")
+        raise SimulationError(f"least_severity must lie in 0..1, not {least_severity}")
 
 
 def stored(shown: Field, bits: int) -> NDArray[np.uint8] | NDArray[np.uint16]:
@@ -158,7 +158,7 @@ def simulate_image(
         Pixels, mask and what is true about them.
 
     Raises:
-        ConfigError: an unknown defect, other bits than 8 and 16, or a severity outside 0..1, least or given.
+        SimulationError: an unknown defect, other bits than 8 and 16, or a severity outside 0..1, least or given.
     """
     check_wanted(defect, bits, severity, least_severity)
     scene_rng, defect_rng, noise_rng = (np.random.default_rng(key) for key in rng.integers(2**63, size=3))

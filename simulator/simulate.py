@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
-from inspection.errors import ConfigError, SolderwatchError
 from simulator.defects import DEFECTS
+from simulator.errors import SimulationError
 from simulator.exposure import SimulatedImage, simulate_image
 from simulator.slices import SimulatedStack, simulate_stack
 
@@ -86,12 +86,12 @@ def simulate(
         Counts, and where the table is.
 
     Raises:
-        ConfigError: an argument is wrong, or `out` holds something that this would mix with or replace.
+        SimulationError: an argument is wrong, or `out` holds something that this would mix with or replace.
         OSError: a file cannot be written.
     """
     _check(io=io, nio=nio, seed=seed, bits=bits, size=size, defects=defects, least_severity=least_severity)
     if not 1 <= slices <= MOST_SLICES:
-        raise ConfigError(f"--slices must lie in 1..{MOST_SLICES}, not {slices}")
+        raise SimulationError(f"--slices must lie in 1..{MOST_SLICES}, not {slices}")
     _claim(out)
     rows = []
     plan = _plan(io, nio, seed, defects)
@@ -116,22 +116,22 @@ def _check(
 ) -> None:
     for name, value in (("io", io), ("nio", nio), ("seed", seed)):
         if value < 0:
-            raise ConfigError(f"--{name} must be 0 or more, not {value}")
+            raise SimulationError(f"--{name} must be 0 or more, not {value}")
     if io + nio == 0:
-        raise ConfigError("nothing to do: --io and --nio are both 0")
+        raise SimulationError("nothing to do: --io and --nio are both 0")
     if bits not in {8, 16}:
-        raise ConfigError(f"--bits must be 8 or 16, not {bits}")
+        raise SimulationError(f"--bits must be 8 or 16, not {bits}")
     if size is not None and not SIZE_PX[0] <= size <= SIZE_PX[1]:
-        raise ConfigError(f"--size must lie in {SIZE_PX[0]}..{SIZE_PX[1]} pixels, not {size}")
+        raise SimulationError(f"--size must lie in {SIZE_PX[0]}..{SIZE_PX[1]} pixels, not {size}")
     if not 0.0 <= least_severity <= 1.0:
-        raise ConfigError(f"--least-severity must lie in 0..1, not {least_severity}")
+        raise SimulationError(f"--least-severity must lie in 0..1, not {least_severity}")
     if not defects:
-        raise ConfigError(f"--defects is empty; there are: {', '.join(DEFECTS)}")
+        raise SimulationError(f"--defects is empty; there are: {', '.join(DEFECTS)}")
     for defect in defects:
         if defect not in DEFECTS:
             near = difflib.get_close_matches(defect, DEFECTS, n=1)
             hint = f"did you mean '{near[0]}'?" if near else f"there are: {', '.join(DEFECTS)}"
-            raise ConfigError(f"--defects: unknown defect '{defect}'; {hint}")
+            raise SimulationError(f"--defects: unknown defect '{defect}'; {hint}")
 
 
 def _claim(out: Path) -> None:
@@ -139,14 +139,14 @@ def _claim(out: Path) -> None:
     folders = [out / name for name in ("io", "nio", "masks")]
     for folder in folders:
         if folder.is_dir() and any(folder.iterdir()):
-            raise ConfigError(f"{folder} is not empty; give a new folder, or empty this one first")
+            raise SimulationError(f"{folder} is not empty; give a new folder, or empty this one first")
     if (out / "labels.csv").exists():
-        raise ConfigError(f"{out / 'labels.csv'} is there already; give a new folder, or move it away first")
+        raise SimulationError(f"{out / 'labels.csv'} is there already; give a new folder, or move it away first")
     for folder in folders:
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except (FileExistsError, NotADirectoryError):
-            raise ConfigError(f"{folder} cannot be made: a file is in the way") from None
+            raise SimulationError(f"{folder} cannot be made: a file is in the way") from None
 
 
 def _plan(io: int, nio: int, seed: int, defects: Sequence[str]) -> list[str | None]:
@@ -248,9 +248,9 @@ def main(argv: list[str] | None = None) -> int:
             slices=args.slices,
             progress=True,
         )
-    except SolderwatchError as error:
+    except SimulationError as error:
         print(f"solderwatch-simulate: {error}", file=sys.stderr)
-        return error.exit_code
+        return 2
     except OSError as error:
         print(f"solderwatch-simulate: {error.filename or args.out}: {error.strerror}", file=sys.stderr)
         return 1

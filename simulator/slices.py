@@ -77,7 +77,7 @@ def simulate_stack(
         least_severity: 0 to 1; a drawn severity is not below it.
 
     Raises:
-        ConfigError: an unknown defect, other bits than 8 and 16, or a severity outside 0..1, least or given.
+        SimulationError: an unknown defect, other bits than 8 and 16, or a severity outside 0..1, least or given.
     """
     check_wanted(defect, bits, severity, least_severity)
     scene_rng, defect_rng, noise_rng = (np.random.default_rng(key) for key in rng.integers(2**63, size=3))

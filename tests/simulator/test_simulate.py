@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from inspection.errors import ConfigError
+from simulator.errors import SimulationError
 from simulator.phantom import HARMLESS_VOID_AREA, draw_scene
 from simulator.rays import Solid, View
 from simulator.simulate import COLUMNS, DEFECTS, SimulatedImage, main, simulate, simulate_image
@@ -175,8 +175,8 @@ class TestSimulateImage:
         [("viod", {}), (None, {"bits": 12}), ("void", {"severity": 1.5}), ("void", {"least_severity": -0.1})],
     )
     def test_nonsense_is_refused(self, defect: str | None, options: dict[str, float]) -> None:
-        """An unknown defect or bit depth, or a severity out of range, is a ConfigError."""
-        with pytest.raises(ConfigError):
+        """An unknown defect or bit depth, or a severity out of range, is a SimulationError."""
+        with pytest.raises(SimulationError):
             simulate_image(np.random.default_rng(0), defect, **options)  # type: ignore[arg-type]
 
 
@@ -267,7 +267,7 @@ class TestFolder:
         """What is there already is neither mixed with nor replaced."""
         (tmp_path / taken).parent.mkdir(exist_ok=True)
         (tmp_path / taken).write_bytes(b"mine")
-        with pytest.raises(ConfigError, match="give a new folder"):
+        with pytest.raises(SimulationError, match="give a new folder"):
             simulate(tmp_path, io=1, nio=1, seed=1)
         assert files(tmp_path) == {taken: b"mine"}
         assert len(list(tmp_path.iterdir())) == 1

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageSequence
 
-from inspection.errors import ConfigError
 from simulator.defects import DEFECTS
+from simulator.errors import SimulationError
 from simulator.phantom import draw_scene, draw_surroundings
 from simulator.simulate import STACK_COLUMNS, main, simulate
 from simulator.slices import SimulatedStack, simulate_stack
@@ -110,6 +110,6 @@ def test_one_slice_is_a_single_image(tmp_path: Path) -> None:
 @pytest.mark.parametrize("slices", [0, 65])
 def test_absurd_numbers_are_refused(tmp_path: Path, slices: int) -> None:
     """No slice, or more than a file may have pages as shipped, is told before anything is made."""
-    with pytest.raises(ConfigError, match="--slices"):
+    with pytest.raises(SimulationError, match="--slices"):
         simulate(tmp_path / "out", io=1, nio=1, seed=0, slices=slices)
     assert not (tmp_path / "out").exists()
