@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import faulthandler
-import fcntl
 import gc
 import os
 import signal
 import socket
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -21,10 +18,11 @@ from daemon.judging.current_model import CurrentModel
 from daemon.line import Line
 from daemon.reporting.drift import DriftWatch
 from daemon.reporting.metrics import MetricsFile
-from daemon.reporting.status import LOCK, STATUS
+from daemon.reporting.status import STATUS
 from daemon.reporting.tally import Tally
 from filing import durable
 from filing.folders import Folders
+from filing.lock import Lock, only_daemon
 from filing.logs import open_log
 from filing.names import utc
 from inspection.device import choose_device
@@ -34,8 +32,6 @@ from settings import Settings, load
 
 _STATUS_EVERY_S = 2.0
 _BEAT_S = 20.0
-_LOCK_TRIES = 5
-_RUNNING, _STOPPED = b"running\n", b"stopped\n"
 _STARTS_WITHIN_US = 120_000_000
 
 
@@ -76,7 +72,7 @@ class Service:
         # Whatever hangs: the watchdog's SIGABRT leaves a trace of where it was. And whatever dies is told as JSON.
         faulthandler.enable()
         threading.excepthook = self._tell_death
-        with _only_daemon(self._settings.paths.work) as lock:
+        with only_daemon(self._settings.paths.work) as lock:
             self._log.info("starting", version=version("solderwatch"), pid=os.getpid(), config=str(self._config))
             self._judge(lock, once=once)
             notify("STOPPING=1")
@@ -86,7 +82,7 @@ class Service:
             self._write_metrics(running=False)
             self._log.info("stopped", **self._tally.counts)
 
-    def _judge(self, lock: _Lock, *, once: bool) -> None:
+    def _judge(self, lock: Lock, *, once: bool) -> None:
         while True:
             self._stop.clear()
             # In this order: a signal that comes just now is not forgotten.
@@ -265,49 +261,3 @@ def notify(state: str) -> None:
     with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
         channel.connect("\0" + address[1:] if address.startswith("@") else address)
         channel.sendall(state.encode())
-
-
-@dataclass
-class _Lock:
-    """The lock on a work folder.
-
-    Attributes:
-        died: Whether the daemon that held it before died without a word, maybe of an image in hand.
-    """
-
-    died: bool
-
-
-@contextmanager
-def _only_daemon(work: Path) -> Iterator[_Lock]:
-    descriptor = os.open(work / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-    try:
-        # `solderwatch status` holds the lock for an instant.
-        for attempt in range(_LOCK_TRIES):
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if attempt == _LOCK_TRIES - 1:
-                    raise ConfigError(
-                        f"paths.work: {work}: another solderwatch works there; stop it, or give each its own folder"
-                    ) from None
-                time.sleep(0.2)
-        lock = _Lock(died=os.pread(descriptor, len(_RUNNING), 0) == _RUNNING)
-        # In place, which needs no room on the disk. Whoever leaves in good order takes it back.
-        os.pwrite(descriptor, _RUNNING, 0)
-        os.fsync(descriptor)
-        try:
-            yield lock
-        except (SolderwatchError, OSError):
-            raise
-        except BaseException:
-            # Nobody foresaw this: maybe it is an image's fault, as if the process had died of it.
-            lock.died = True
-            raise
-        finally:
-            if not lock.died:
-                with suppress(OSError):  # then the next start is only more careful than it had to be
-                    os.pwrite(descriptor, _STOPPED, 0)
-    finally:
-        os.close(descriptor)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 from collections.abc import Iterator
@@ -12,14 +11,13 @@ from typing import Any
 
 from daemon.intake.survey import Passed, Reason, survey
 from filing.claim import claim_folders, read_claim
-from inspection.errors import SolderwatchError
+from filing.lock import is_held
 from inspection.files import ERROR_SUFFIX, RECORD_SUFFIX, readable
 from settings import Settings
 from settings.schema import CURRENT
 
-LOCK, STATUS = ".lock", ".status.json"
-"""In work/: held by the daemon as long as it lives; what it last said about itself."""
-
+STATUS = ".status.json"
+"""In work/: what the daemon last said about itself."""
 
 _SHOWN = 10
 
@@ -63,7 +61,7 @@ def read_status(settings: Settings) -> Status:
     except (OSError, ValueError):
         said = {}
     in_hand = [claim for folder in claims[:_SHOWN] if (claim := _claim(folder))]
-    return Status(_is_alive(paths.work), counts, inbox.passed_over, in_hand, model, said)
+    return Status(is_held(paths.work), counts, inbox.passed_over, in_hand, model, said)
 
 
 def as_json(status: Status) -> str:
@@ -122,23 +120,6 @@ def _claim(folder: Path) -> dict[str, Any] | None:
         return None
     name = readable(str(claim.source))
     return {"file": name, "claimed": claim.claimed, "attempts": claim.attempts, "decided": claim.decided}
-
-
-def _is_alive(work: Path) -> bool:
-    try:
-        descriptor = os.open(work / LOCK, os.O_RDONLY | os.O_CLOEXEC)
-    except PermissionError:
-        raise SolderwatchError(f"{work}: may not be looked into by this user: sudo -u solderwatch") from None
-    except OSError:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    else:
-        return False
-    finally:
-        os.close(descriptor)
 
 
 def _count(folder: Path, wanted: Any) -> int:
