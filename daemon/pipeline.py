@@ -13,12 +13,12 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from daemon.intake.claims import Claims, GoneError, UnfinishedError
 from daemon.intake.in_hand import InHand
 from daemon.intake.inbox import Candidate, Inbox
 from daemon.intake.trouble import Trouble
+from daemon.judging import outcomes
 from daemon.judging.current_model import CurrentModel
 from daemon.judging.steps import Judged, JudgingError, is_memory
 from daemon.judging.workers import Workers
@@ -28,7 +28,6 @@ from filing.claim import Claim
 from filing.decisions import Decision, Filing
 from filing.folders import Folders
 from filing.logs import Log, together
-from filing.names import utc
 from inspection.errors import ImageError
 from inspection.files import readable
 from inspection.inspector import Inspector
@@ -125,7 +124,7 @@ class Pipeline:
             return
         if self._is_poison(claim):
             error = f"judging it was begun {claim.attempts} times and never finished"
-            self._publish(self._filing.commit([self._quarantined(claim, error)], self._guard))
+            self._publish(self._filing.commit([outcomes.quarantined(claim, error)], self._guard))
             return
         if claim.interrupted:
             with self._guard(claim):
@@ -242,52 +241,15 @@ class Pipeline:
             self._in_hand.forget(claim)
         except ImageError as error:
             if claim.settled:
-                return self._quarantined(claim, str(error))
+                return outcomes.quarantined(claim, str(error))
             self._in_hand.give_back(claim, str(error))
         except JudgingError as error:
             return self._not_judged(claim, error.why, work.inspector)
         except MemoryError:
             raise OSError(errno.ENOMEM, "no memory to draw its map") from None
         else:
-            return self._judged(claim, judged, work.inspector)
+            return outcomes.judged(claim, judged, work.inspector, self._settings.cam)
         return None
-
-    def _judged(self, claim: Claim, judged: Judged, inspector: Inspector) -> Decision:
-        inspection = judged.inspection
-        verdict = inspection.verdict
-        record = {
-            "time": utc(datetime.now(UTC)),
-            "file": str(claim.source),
-            "verdict": verdict.label,
-            "reason": verdict.reason,
-            "nio_probability": verdict.probability,
-            "threshold": verdict.threshold,
-            "novelty": verdict.novelty,
-            "model": inspector.model.card.model_id,
-            "device": str(inspector.model.device),
-            "runtime": inspector.runtime,
-            "cam": {
-                "method": inspection.method,
-                "only_last_conv": self._settings.cam.only_last_conv,
-                "peak": round(inspection.peak, 6),
-            },
-            **judged.record,
-            "claimed": claim.claimed,
-            "attempts": claim.attempts,
-            "milliseconds": judged.milliseconds,
-        }
-        return Decision(claim, verdict.label, record, judged.picture)
-
-    @staticmethod
-    def _quarantined(claim: Claim, error: str) -> Decision:
-        record = {
-            "time": utc(datetime.now(UTC)),
-            "file": str(claim.source),
-            "error": error,
-            "claimed": claim.claimed,
-            "attempts": claim.attempts,
-        }
-        return Decision(claim, "quarantine", record)
 
     def _not_judged(self, claim: Claim, why: Exception, inspector: Inspector) -> Decision:
         """Put the image away if it is to blame; if the processor is, nothing may be put away any more."""
@@ -295,7 +257,7 @@ class Pipeline:
             raise OSError(errno.ENOMEM, f"no memory to judge on {inspector.model.device}") from why
         self._log.error("judging_failed", file=readable(str(claim.source)), exc_info=why)
         self._model.verify()
-        return self._quarantined(claim, f"could not be judged: {type(why).__name__}: {why}")
+        return outcomes.quarantined(claim, f"could not be judged: {type(why).__name__}: {why}")
 
     def _publish(self, decisions: Sequence[Decision]) -> None:
         """Publish, log, forget; in that order, so that the log is at least once."""
