@@ -17,7 +17,7 @@ MAY_KNOW = {
     "review": BELOW,
     "filing": ("inspection", "settings"),
     "inspection": ("settings",),
-    "settings": ("inspection.errors",),  # the one tree of what a user is told
+    "settings": ("inspection.errors", "inspection.files"),  # what a user is told, and what names files have
     "simulator": (),
 }
 # The line, the pipeline and the service are above them.
