@@ -20,8 +20,9 @@ from benchmarks.row import Row
 from inspection.image import decode
 from inspection.preprocess import resize
 from inspection.verdict import LABELS, Verdict
+from settings.names import units_of
 from settings.schema import TrainingSettings
-from training.data.dataset import LabelledImage, group_of
+from training.data.dataset import LabelledImage
 from training.fitting.build import be_repeatable, build
 from training.fitting.folds import deal
 from training.proof.evaluate import as_judged, judge_files
@@ -160,5 +161,5 @@ def balls() -> list[LabelledImage]:
             data = path.read_bytes()
             grey = resize(decode(data, max_pixels=10**8).pixels, _SIDE)
             digest = hashlib.sha256(data).hexdigest()
-            images.append(LabelledImage(path, label, group_of(path.name, BALL) or digest, digest, grey))
+            images.append(LabelledImage(path, label, units_of(path, BALL).part or digest, digest, grey))
     return images

@@ -92,4 +92,4 @@ def _test(case: _Case, rng: np.random.Generator) -> list[Tested]:
     views = [rng.random(case.parts) < case.recall]
     if case.alike is not None:
         views.append(np.where(rng.random(case.parts) < case.alike, views[0], rng.random(case.parts) < case.recall))
-    return [Tested("", str(part), caught) for view in views for part, caught in enumerate(view.tolist())]
+    return [Tested(str(part), caught) for view in views for part, caught in enumerate(view.tolist())]

@@ -178,7 +178,9 @@ def _simulated(folder: Path, seed: int) -> _Line:
 
 def _bga(folder: Path, seed: int) -> _Line:
     lay_out(folder, seed, 64)
-    inspector = _train(folder, f"training: {{image_size: 64, epochs: 30, seed: {seed}, group_pattern: '{BALL}'}}\n")
+    inspector = _train(
+        folder, f"names: {{pattern: '{BALL}'}}\ntraining: {{image_size: 64, epochs: 30, seed: {seed}}}\n"
+    )
     simulate(folder / "other", io=50, nio=0, seed=seed)
     return _judge(inspector, folder / "held-out", folder / "other" / "io")
 

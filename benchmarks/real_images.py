@@ -21,10 +21,10 @@ from pathlib import Path
 from typing import Any
 
 from inspection.verdict import LABELS
-from training.data.dataset import group_of
+from settings.names import units_of
 
 BGA = Path(__file__).resolve().parents[2] / "shared" / "data" / "bga"
-BALL = r"^(PCBA\d+_r\d+c\d+)"
+BALL = r"^(?P<board>PCBA\d+)_(?P<joint>r\d+c\d+)"
 
 
 def main() -> int:
@@ -80,13 +80,14 @@ def lay_out(folder: Path, seed: int, image_size: int) -> dict[str, str]:
         (folder / "dataset" / label).mkdir(parents=True)
         (folder / "held-out" / label).mkdir(parents=True)
         for path in sorted((BGA / label).iterdir()):
-            ball = f"{seed} {group_of(path.name, BALL)}"
+            ball = f"{seed} {units_of(path, BALL).part}"
             apart = hashlib.sha256(ball.encode()).digest()[0] < 64
             shutil.copyfile(path, folder / ("held-out" if apart else "dataset") / label / path.name)
             if apart:
                 held_out[path.name] = label
     config = (
-        f"training: {{image_size: {image_size}, seed: {seed}, group_pattern: '{BALL}', unseen: {{io: 0, nio: 0}}}}\n"
+        f"names: {{pattern: '{BALL}'}}\n"
+        f"training: {{image_size: {image_size}, seed: {seed}, unseen: {{io: 0, nio: 0}}}}\n"
     )
     (folder / "config.yaml").write_text(config, encoding="utf-8")
     return held_out

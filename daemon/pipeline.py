@@ -124,7 +124,7 @@ class Pipeline:
             return
         if self._is_poison(claim):
             error = f"judging it was begun {claim.attempts} times and never finished"
-            self._publish(self._filing.commit([outcomes.quarantined(claim, error)], self._guard))
+            self._publish(self._filing.commit([outcomes.quarantined(claim, error, self._settings)], self._guard))
             return
         if claim.interrupted:
             with self._guard(claim):
@@ -241,14 +241,14 @@ class Pipeline:
             self._in_hand.forget(claim)
         except ImageError as error:
             if claim.settled:
-                return outcomes.quarantined(claim, str(error))
+                return outcomes.quarantined(claim, str(error), self._settings)
             self._in_hand.give_back(claim, str(error))
         except JudgingError as error:
             return self._not_judged(claim, error.why, work.inspector)
         except MemoryError:
             raise OSError(errno.ENOMEM, "no memory to draw its map") from None
         else:
-            return outcomes.judged(claim, judged, work.inspector, self._settings.cam)
+            return outcomes.judged(claim, judged, work.inspector, self._settings)
         return None
 
     def _not_judged(self, claim: Claim, why: Exception, inspector: Inspector) -> Decision:
@@ -257,7 +257,7 @@ class Pipeline:
             raise OSError(errno.ENOMEM, f"no memory to judge on {inspector.model.device}") from why
         self._log.error("judging_failed", file=readable(str(claim.source)), exc_info=why)
         self._model.verify()
-        return outcomes.quarantined(claim, f"could not be judged: {type(why).__name__}: {why}")
+        return outcomes.quarantined(claim, f"could not be judged: {type(why).__name__}: {why}", self._settings)
 
     def _publish(self, decisions: Sequence[Decision]) -> None:
         """Publish, log, forget; in that order, so that the log is at least once."""

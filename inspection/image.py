@@ -80,14 +80,15 @@ class Stack:
         Raises:
             ImageError: It is damaged, or its size is absurd; then the whole file is no image that can be judged.
         """
+        where = f"page {page + 1} of {len(self)}: " if len(self) > 1 else ""
         try:
             return self.pages[page]()
-        except (ImageError, MemoryError) as error:
-            if len(self) == 1 or isinstance(error, MemoryError):
-                raise
-            raise ImageError(f"page {page + 1} of {len(self)}: {error}") from error
+        except MemoryError:
+            raise
+        except ImageError as error:
+            raise ImageError(f"{where}{error}") from error
         except Exception as error:
-            raise ImageError(f"cannot be decoded: {_told(error)}") from error
+            raise ImageError(f"{where}cannot be decoded: {_told(error)}") from error
 
 
 def open_stack(data: bytes, limits: Limits) -> Stack:

@@ -16,6 +16,12 @@ from settings.schema import Settings
 
 _MAX_BYTES = 1_000_000
 _LONGEST_SHOWN = 200
+_MOVED = {
+    "training.group_pattern": "names.pattern: put what the pattern captured into the named groups board and joint",
+    "training.part_pattern": "the named group kind of names.pattern",
+}
+"""Keys that older configurations have, and where they went."""
+
 _PLAIN = {"path_type": "should be a path", "model_type": "should be a section of 'key: value' lines"}
 """Our words where pydantic's speak of Python types."""
 
@@ -86,6 +92,9 @@ def load(path: Path) -> Settings:
 def _problems(error: ValidationError) -> Iterator[str]:
     for item in error.errors(include_url=False):
         key = ".".join(str(part) for part in item["loc"] if not str(part).startswith("function-"))
+        if item["type"] == "extra_forbidden" and key in _MOVED:
+            yield f"{key}: is now {_MOVED[key]}"
+            continue
         if item["type"] == "extra_forbidden":
             yield f"{key}: unknown key{_nearest(item['loc'])}"
             continue

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Annotated, Literal
 
 from pydantic import (
@@ -21,6 +21,7 @@ from pydantic import (
 )
 
 from inspection.files import NameKind, kind_of_name
+from settings.names import UNITS, Units, units_of
 
 CamMethod = Literal[
     "ExcessCAM", "HiResCAM", "XGradCAM", "GradCAM", "GradCAMpp", "SmoothGradCAMpp", "LayerCAM", "FinerCAM", "RefineCAM",
@@ -77,6 +78,13 @@ def _regex(value: str) -> str:
     return value
 
 
+def _names_pattern(value: str) -> str:
+    for name in re.compile(_regex(value)).groupindex:
+        if name not in UNITS:
+            raise ValueError(f"has a group {name!r}; a name's groups are {', '.join(UNITS)}")
+    return value
+
+
 def _device(value: str) -> str:
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", value):
         raise ValueError("should be auto, cpu, cuda or cuda:N")
@@ -102,7 +110,7 @@ PromPath = Annotated[FilePath, AfterValidator(_prom)]
 Device = Annotated[str, AfterValidator(_device)]
 Ending = Annotated[str, AfterValidator(_ending)]
 Suffix = Annotated[str, AfterValidator(_suffix)]
-Regex = Annotated[str, AfterValidator(_regex)]
+NamesPattern = Annotated[str, AfterValidator(_names_pattern)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 Probability = Annotated[float, Field(ge=0, le=1)]
 Folds = Annotated[Literal["auto"] | int, BeforeValidator(_folds)]
@@ -250,13 +258,22 @@ class GateSettings(Section):
     cost_limit: Annotated[float, Field(ge=1)] = 2.0
 
 
+class NamesSettings(Section):
+    """What the files' names say."""
+
+    pattern: NamesPattern | None = None
+
+    def units(self, path: PurePath) -> Units:
+        """What the name of a file says, by its path below the inbox, or below `io` and `nio` of a data set."""
+        return units_of(path, self.pattern)
+
+
 class TrainingSettings(Section):
     """How a model is made from the labelled folders."""
 
     image_size: Annotated[int, Field(ge=32, le=1024, multiple_of=16)] = 256
     architecture: Literal["residual", "plain"] = "residual"
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
-    group_pattern: Regex | None = None
     unseen: Unseen = Unseen()
     test_share: Share = 0.2
     validation_share: Share = 0.2
@@ -266,7 +283,6 @@ class TrainingSettings(Section):
     false_call_budget: Annotated[float, Field(ge=0, lt=1)] = 0.005
     false_call_limit: Annotated[float, Field(gt=0, le=1)] = 0.03
     unidentified_budget: Annotated[float, Field(gt=0, lt=1)] = 0.005
-    part_pattern: Regex | None = None
     augment_io: bool = True
     vertical_flip: Probability = 0.6
     batch_size: Annotated[int, Field(ge=2)] = 128
@@ -289,6 +305,7 @@ class Settings(Section):
     device: Device = "auto"
     runtime: Literal["auto", "torch", "openvino"] = "auto"
     inbox: InboxSettings
+    names: NamesSettings
     judge: JudgeSettings
     disk: DiskSettings
     cam: CamSettings

@@ -23,7 +23,7 @@ from inspection.inspector import Inspector
 from inspection.model import Certificate, Model, ModelCard, load, save
 from inspection.verdict import LABELS, Label
 from settings.schema import CURRENT, Settings
-from training.data.dataset import Dataset, LabelledImage, Part, group_of, page_of, read, split
+from training.data.dataset import Dataset, LabelledImage, Part, page_of, read, split, units_of
 from training.fitting import processes
 from training.fitting.build import be_repeatable, build, say
 from training.fitting.checkpoint import NAME, Checkpoint, fingerprint
@@ -118,14 +118,9 @@ def _test_and_promote(
     test = evaluate([image.label for image, _ in tested], [one.verdict for _, one in tested])
     print(table(test))
     certificate = certify(
-        [
-            Tested(image.path.name, image.group, one.verdict.label == "nio")
-            for image, one in tested
-            if image.label == "nio"
-        ],
+        [Tested(image.group, one.verdict.label == "nio", image.kind) for image, one in tested if image.label == "nio"],
         settings.training.required_recall,
         dataset.fingerprint(),
-        settings.training.part_pattern,
     )
     print(f"  {certificate}")
 
@@ -152,6 +147,7 @@ def _test_and_promote(
         labels=check_labels(scored, inspector.model, settings.training),
         predictions=predictions,
         options=settings.training,
+        names=settings.names,
     )
     print(f"  {write_report(folder / 'report', findings, inspector, Limits.of(settings.inbox))}")
 
@@ -174,14 +170,12 @@ def _test_and_promote(
 
 def _tell_unmatched(dataset: Dataset, settings: Settings) -> None:
     """A pattern that matches nothing would let images of one part straddle the split in silence."""
-    pattern = settings.training.group_pattern
-    unmatched = sum(group_of(image.path.name, pattern) is None for image in dataset.images)
+    pattern = settings.names.pattern
+    unmatched = sum(not units_of(image.path, image.label, settings).matched for image in dataset.images)
     if pattern and unmatched == len(dataset.images):
-        raise DatasetError(
-            f"training.group_pattern: {pattern!r} matches no file name, such as {dataset.images[0].path.name!r}"
-        )
+        raise DatasetError(f"names.pattern: {pattern!r} matches no file name, such as {dataset.images[0].path.name!r}")
     if pattern and unmatched:
-        print(f"  {unmatched} of {len(dataset.images)} names do not match training.group_pattern: each its own part")
+        print(f"  {unmatched} of {len(dataset.images)} names do not match names.pattern: each its own part")
 
 
 def _count(images: Sequence[LabelledImage], label: Label) -> int:

@@ -16,7 +16,7 @@ so that a dozen sums together do so once in some hundred thousand images, if tho
 On a real line images of one part come in runs, and what a run deviates by adds up like a shift. Below k it never does;
 so runs matter where parts differ by more than that among themselves, and only if a run is as long as it takes to notice
 such a shift, about h / (shift - k) images. Then the line has indeed been unlike its training for so long: the chart
-says so, and when it is over. Where training knows the parts (`training.group_pattern`), s grows with the differences
+says so, and when it is over. Where training knows the parts (`names.pattern`), s grows with the differences
 between them, and k with s.
 """
 

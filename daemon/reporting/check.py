@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import tempfile
 from collections.abc import Iterator
@@ -14,10 +15,15 @@ from filing.disk import check_room
 from filing.folders import Folders, file_system, is_local
 from inspection.device import choose_device
 from inspection.errors import NoModelError, SolderwatchError
+from inspection.files import readable
 from inspection.model import load
 from inspection.runtime import check_runtime, choose_runtime
+from inspection.verdict import LABELS
 from settings import Settings
 from settings.schema import CURRENT
+
+
+_NAMES_SHOWN, _NAMES_TRIED = 10, 10_000
 
 
 @dataclass(frozen=True)
@@ -37,7 +43,35 @@ def check(settings: Settings) -> Iterator[Finding]:
             yield Finding("problem", str(error))
     yield from _folders(settings)
     yield Finding("ok", f"stacks: every page of a file is judged, up to {settings.inbox.max_pages} (inbox.max_pages)")
+    yield from _names(settings)
     yield from _model(settings)
+
+
+def _names(settings: Settings) -> Iterator[Finding]:
+    """What names.pattern makes of some names of the inbox, or of the data set where that is empty."""
+    pattern = settings.names.pattern
+    if pattern is None:
+        yield Finding("ok", "names: no names.pattern, so file names say nothing of boards and joints")
+        return
+    found, where = _tried(settings, settings.paths.inbox), "the inbox"
+    if not found:
+        folders = [settings.paths.dataset / label for label in LABELS]
+        found, where = [path for folder in folders for path in _tried(settings, folder)], "the data set"
+    if not found:
+        yield Finding("ok", "names: nothing in the inbox or the data set to try names.pattern on")
+        return
+    matched = sum(settings.names.units(path).matched for path in found)
+    level: Literal["ok", "warning", "problem"] = "ok" if matched == len(found) else "warning"
+    yield Finding(level, f"names: names.pattern matches {matched} of {len(found)} names in {where}, such as:")
+    for path in found[:_NAMES_SHOWN]:
+        yield Finding(level, f"names: {readable(str(path))}: {settings.names.units(path)}")
+
+
+def _tried(settings: Settings, folder: Path) -> list[Path]:
+    """Paths of images below a folder, not all of very many."""
+    paths = (Path(parent, name) for parent, _, names in os.walk(folder) for name in sorted(names))
+    images = (path.relative_to(folder) for path in paths if settings.inbox.admits(path.name))
+    return list(itertools.islice(images, _NAMES_TRIED))
 
 
 def _folders(settings: Settings) -> Iterator[Finding]:

@@ -139,7 +139,8 @@ class TestMistakes:
             "paths: {io: 5}\n"
             "inbox: {quiet_s: 0, suffixes: [.png, tif]}\n"
             "judge: {batch_size: '8'}\n"
-            "training: {image_size: 100, unseen: {oi: 2}, group_pattern: '('}\n"
+            "training: {image_size: 100, unseen: {oi: 2}, }\n"
+            "names: {pattern: '('}\n"
         )
         lines = complaint(path).splitlines()
         expected = {
@@ -150,7 +151,7 @@ class TestMistakes:
             "judge.batch_size: '8'": "integer",
             "training.image_size: 100": "multiple of 16",
             "training.unseen.oi": "did you mean 'io'?",
-            "training.group_pattern: '('": "regular expression",
+            "names.pattern: '('": "regular expression",
         }
         assert len(lines) == len(expected)
         for where, what in expected.items():
@@ -195,7 +196,7 @@ class TestMistakes:
         + [("training.image_size", value) for value in ("16", "100", "1040", "256.0")]
         + [("training.architecture", "resnet")]
         + [("training.seed", value) for value in ("-1", "4294967296", "0.5", "true")]
-        + [("training.group_pattern", value) for value in ("'('", "5")]
+        + [("names.pattern", value) for value in ("'('", "5", "'(?P<bord>x)'")]
         + [("training.unseen", value) for value in ("5", "[1, 2]", "{io: -1}", "{nio: 1.5}")]
         + [
             (f"training.{name}", value)

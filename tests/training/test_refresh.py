@@ -45,7 +45,8 @@ def card(model: Path) -> dict[str, Any]:
 
 CONFIG = """\
 device: cpu
-training: {image_size: 32, epochs: 2, folds: 2, unseen: {io: 2, nio: 2}, part_pattern: '^(...)'}
+training: {image_size: 32, epochs: 2, folds: 2, unseen: {io: 2, nio: 2}}
+names: {pattern: '(?P<kind>^...)'}
 """
 
 
@@ -230,7 +231,7 @@ def test_it_says_what_it_does(twins: tuple[Path, Path, str]) -> None:
 
 
 def test_the_certificate_by_part(twins: tuple[Path, Path, str]) -> None:
-    """With `part_pattern` the proof is also given for each of its matches among the nio test images."""
+    """Where names say the kind of joint, the proof is also given for each among the nio test images."""
     proven = read_card(twins[0]).certificate
     assert proven is not None
     assert proven.by_part == {"nio": proven.proof}

@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import math
 import os
-import re
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -29,6 +28,7 @@ from inspection.files import dangling_link
 from inspection.image import Limits, open_stack
 from inspection.preprocess import resize
 from inspection.verdict import LABELS, Label
+from settings.names import Units
 from settings.schema import Settings, TrainingSettings
 from training.data.leaks import Leaks, Trace, find_leaks, trace, whole
 from training.data.memory import Room, room_for
@@ -45,10 +45,11 @@ class LabelledImage:
     Attributes:
         path: Where it lies.
         label: The folder that it lies in.
-        group: Equal for all images of one part, and for copies; without a pattern the grey levels' hash, so each image
-            is its own.
+        group: Equal for all images of one part, and for copies; where the name says nothing the grey levels' hash, so
+            each image is its own.
         sha256: Of the file's bytes.
         grey: The resized grey levels of its pages `[P, S, S]` in 0..1; most have one.
+        kind: Of joint, if the name says so.
     """
 
     path: Path
@@ -56,6 +57,7 @@ class LabelledImage:
     group: str
     sha256: str
     grey: Tensor
+    kind: str | None = None
 
     @property
     def is_stack(self) -> bool:
@@ -172,16 +174,14 @@ def _load(path: Path, label: Label, room: Room, settings: Settings) -> tuple[Lab
     except OSError as error:
         return error.strerror or str(error)
     found = whole(traces)
-    group = group_of(path.name, settings.training.group_pattern) or found.content
-    return LabelledImage(path, label, group, hashlib.sha256(data).hexdigest(), grey_PSS), found
+    units = units_of(path, label, settings)
+    sha256 = hashlib.sha256(data).hexdigest()
+    return LabelledImage(path, label, units.part or found.content, sha256, grey_PSS, units.kind), found
 
 
-def group_of(name: str, pattern: str | None) -> str | None:
-    """The part that a file shows: what the pattern captures (or matches) of its name; None where it says nothing."""
-    match = re.search(pattern, name) if pattern else None
-    if not match:
-        return None
-    return "/".join(part or "" for part in match.groups()) if match.groups() else match.group()
+def units_of(path: Path, label: Label, settings: Settings) -> Units:
+    """What the name of a labelled image says of the line's units."""
+    return settings.names.units(path.relative_to(settings.paths.dataset / label))
 
 
 def _each_content_once(
@@ -230,7 +230,7 @@ def split(images: Sequence[LabelledImage], settings: TrainingSettings) -> dict[P
             if not any(image.label == label for image in parts[part]):
                 raise DatasetError(
                     f"no {label} image fell into the {part} part of {len(images)} images in {len(groups)} groups: "
-                    f"add labelled {label} images, lower training.unseen.{label}, or make training.group_pattern finer"
+                    f"add labelled {label} images, lower training.unseen.{label}, or let names.pattern tell joints apart"
                 )
     return parts
 

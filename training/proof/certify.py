@@ -13,7 +13,6 @@ from scipy.stats import beta
 from inspection.files import readable
 from inspection.model import Certificate, Proof
 from inspection.verdict import rounded
-from training.data.dataset import group_of
 
 CONFIDENCE = 0.95
 _TOWARDS_IO = 0.9
@@ -150,35 +149,31 @@ class Tested:
     """A nio image that neither weights nor threshold were chosen on.
 
     Attributes:
-        name: Its file's.
         group: The part that it shows.
         caught: Whether it was judged nio.
+        kind: Of joint, if its name says so.
     """
 
-    name: str
     group: str
     caught: bool
+    kind: str | None = None
 
 
-def certify(
-    nio: Sequence[Tested], required_recall: float, fingerprint: str, part_pattern: str | None = None
-) -> Certificate:
+def certify(nio: Sequence[Tested], required_recall: float, fingerprint: str) -> Certificate:
     """What the nio test images prove about the recall.
 
     Several images of one part tell no more than one of them where the part is hard, so parts are counted, not images;
-    a part of which any image was missed is missed.
+    a part of which any image was missed is missed. The proof is also given for each kind of joint that names tell.
 
     Args:
         nio: The test images.
         required_recall: In 0..1.
         fingerprint: Of the data set that they are from.
-        part_pattern: A regex on file names; the proof is also given for each of its matches.
     """
     whole = _prove(nio)
     kinds: dict[str, list[Tested]] = {}
-    for image in nio if part_pattern else ():
-        kind = group_of(image.name, part_pattern)
-        kinds.setdefault(readable(kind) if kind else "other", []).append(image)
+    for image in nio if any(image.kind for image in nio) else ():
+        kinds.setdefault(readable(image.kind) if image.kind else "other", []).append(image)
     return Certificate(
         required_recall=required_recall,
         confidence=CONFIDENCE,

@@ -18,7 +18,7 @@ from inspection.image import Limits
 from inspection.inspector import Inspector
 from inspection.model import Certificate
 from inspection.verdict import LABELS, Label, Verdict
-from settings.schema import TrainingSettings
+from settings.schema import NamesSettings, TrainingSettings
 from training.data.dataset import Dataset, LabelledImage, page_of
 from training.fitting.augment import augment
 from training.fitting.fit import History
@@ -45,6 +45,7 @@ class Findings:
     labels: LabelCheck
     predictions: list[Prediction]
     options: TrainingSettings
+    names: NamesSettings
 
     @cached_property
     def _folder(self) -> str:

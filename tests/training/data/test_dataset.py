@@ -30,7 +30,6 @@ from training.data.dataset import (
     all_pages,
     bytes_of,
     classes_of,
-    group_of,
     page_of,
     read,
     split,
@@ -39,10 +38,11 @@ from training.data.dataset import (
 Split = dict[Part, list[LabelledImage]]
 
 
-def settings_for(folder: Path, **training: object) -> Settings:
+def settings_for(folder: Path, pattern: str | None = None, **training: object) -> Settings:
     """Settings whose data set is `folder/dataset`."""
     options = {"image_size": 32, **training}
-    return Settings.model_validate({"training": options}, context={"base": folder})
+    content = {"names": {"pattern": pattern}, "training": options}
+    return Settings.model_validate(content, context={"base": folder})
 
 
 def write(path: Path, seed: int) -> Path:
@@ -210,33 +210,18 @@ class TestFingerprint:
         assert len(set(found)) == len(found)
 
 
-@pytest.mark.parametrize(
-    ("name", "pattern", "group"),
-    [
-        ("b1_r02c03_view7.jpg", None, None),
-        ("b1_r02c03_view7.jpg", r"^(b\d+)_r(\d+)c(\d+)", "b1/02/03"),
-        ("b1_r02c03_view7.jpg", r"r\d+c\d+", "r02c03"),
-        ("b1_r02c03_view7.jpg", r"^(b\d+)(x)?", "b1/"),
-        ("b1_r02c03_view7.jpg", r"^(board\d+)", None),
-    ],
-    ids=["no pattern", "captures", "no captures", "optional capture", "no match"],
-)
-def test_group_of(name: str, pattern: str | None, group: str | None) -> None:
-    """A group is what the pattern captures, else what it matches; without pattern or match there is none."""
-    assert group_of(name, pattern) == group
-
-
-def test_group_pattern_is_used(tmp_path: Path) -> None:
-    """Images of one part, by training.group_pattern, have one group, in whatever folder they lie."""
+def test_names_pattern_is_used(tmp_path: Path) -> None:
+    """Images of one joint, by names.pattern, have one group, in whatever folder they lie; and its kind."""
     for seed, name in enumerate(("io/b1_top.png", "nio/b1_side.png", "nio/sub/b1_low.png", "nio/b2_top.png")):
         write(tmp_path / "dataset" / name, seed)
-    dataset = read(settings_for(tmp_path, group_pattern=r"^(b\d+)_"))
+    dataset = read(settings_for(tmp_path, pattern=r"(?P<kind>b)(?P<joint>\d+)_"))
     assert {image.path.name: image.group for image in dataset.images} == {
-        "b1_top.png": "b1",
-        "b1_side.png": "b1",
-        "b1_low.png": "b1",
-        "b2_top.png": "b2",
+        "b1_top.png": "1",
+        "b1_side.png": "1",
+        "b1_low.png": "1",
+        "b2_top.png": "2",
     }
+    assert {image.kind for image in dataset.images} == {"b"}
 
 
 def options(**training: object) -> TrainingSettings:

@@ -96,10 +96,11 @@ def test_few_images(joints: list[Pixels], count: int) -> None:
     assert find_copies(thumbnails(plain[:count])) == []
 
 
-def settings_for(folder: Path, **training: object) -> Settings:
+def settings_for(folder: Path, pattern: str | None = None, **training: object) -> Settings:
     """Settings whose data set is `folder/dataset`."""
     options = {"image_size": 32, "unseen": {"io": 0, "nio": 0}, **training}
-    return Settings.model_validate({"training": options}, context={"base": folder})
+    content = {"names": {"pattern": pattern}, "training": options}
+    return Settings.model_validate(content, context={"base": folder})
 
 
 def store(path: Path, image: Pixels) -> Path:
@@ -117,9 +118,9 @@ def folder(tmp_path: Path, joints: list[Pixels]) -> Path:
     return tmp_path
 
 
-def groups_of(folder: Path, **training: object) -> dict[str, str]:
+def groups_of(folder: Path, pattern: str | None = None) -> dict[str, str]:
     """The group of each file, by its name."""
-    return {image.path.name: image.group for image in read(settings_for(folder, **training)).images}
+    return {image.path.name: image.group for image in read(settings_for(folder, pattern)).images}
 
 
 def test_copies_are_one_group(folder: Path, joints: list[Pixels]) -> None:
@@ -138,8 +139,7 @@ def test_copies_are_one_group(folder: Path, joints: list[Pixels]) -> None:
 def test_copies_join_parts(folder: Path, joints: list[Pixels]) -> None:
     """A copy under the name of another part makes the two parts one group, with all their images."""
     store(folder / "dataset" / "io" / "m01_copy_of_m04.png", joints[4][::-1])
-    pattern = r"^(m\d+)"
-    groups = groups_of(folder, group_pattern=pattern)
+    groups = groups_of(folder, r"m\d+")
     assert {name for name, group in groups.items() if group == "m01"} == {"m01.png", "m01_copy_of_m04.png", "m04.png"}
     assert groups["m05.png"] == "m05"
 
@@ -147,7 +147,7 @@ def test_copies_join_parts(folder: Path, joints: list[Pixels]) -> None:
 def test_exact_copies_join_parts(folder: Path, joints: list[Pixels]) -> None:
     """So does an exact copy, though it is left out: other images of its part still show what the copied one shows."""
     store(folder / "dataset" / "io" / "m04_exact.png", joints[2])
-    groups = groups_of(folder, group_pattern=r"^(m\d+)")
+    groups = groups_of(folder, r"m\d+")
     assert "m04_exact.png" not in groups
     assert groups["m02.png"] == groups["m04.png"] == "m02"
     assert groups["m06.png"] == "m06"

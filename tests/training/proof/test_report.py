@@ -191,6 +191,7 @@ def findings(trained: Path) -> Findings:
         labels=LabelCheck(40, [], [], None),
         predictions=[],
         options=settings.training,
+        names=settings.names,
     )
 
 
