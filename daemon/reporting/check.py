@@ -22,7 +22,6 @@ from inspection.verdict import LABELS
 from settings import Settings
 from settings.schema import CURRENT
 
-
 _NAMES_SHOWN, _NAMES_TRIED = 10, 10_000
 
 

@@ -230,7 +230,7 @@ def split(images: Sequence[LabelledImage], settings: TrainingSettings) -> dict[P
             if not any(image.label == label for image in parts[part]):
                 raise DatasetError(
                     f"no {label} image fell into the {part} part of {len(images)} images in {len(groups)} groups: "
-                    f"add labelled {label} images, lower training.unseen.{label}, or let names.pattern tell joints apart"
+                    f"add labelled {label} images, lower training.unseen.{label}, or make names.pattern finer"
                 )
     return parts
 

@@ -121,7 +121,7 @@ def deal(
     if any({image.label for image in fitted} != set(LABELS) for fitted, _ in dealt):
         raise DatasetError(
             f"training.folds: parts of very different sizes, so that one of {folds} folds has all images of a label: "
-            "set it to 0, or let names.pattern tell joints apart"
+            "set it to 0, or make names.pattern finer"
         )
     return dealt
 

@@ -97,9 +97,7 @@ class TestDeal:
             for label, count in zip(LABELS, counts, strict=True)
             for _ in range(count)
         ]
-        with pytest.raises(
-            DatasetError, match=r"^training\.folds: .* set it to 0, or make training\.group_pattern finer$"
-        ):
+        with pytest.raises(DatasetError, match=r"^training\.folds: .* set it to 0, or make names\.pattern finer$"):
             deal(images, 2, 0)
 
     def test_the_same_seed_deals_the_same(self) -> None:
