@@ -117,7 +117,7 @@ class Section(BaseModel):
 
 
 class Paths(Section):
-    """Folders; relative ones are relative to the configuration file."""
+    """Folders, and the ledger's file; relative ones are relative to the configuration file."""
 
     inbox: ConfigPath = Path("data/inbox")
     io: ConfigPath = Path("data/io")
@@ -126,6 +126,12 @@ class Paths(Section):
     work: ConfigPath = Path("data/work")
     dataset: ConfigPath = Path("dataset")
     models: ConfigPath = Path("models")
+    ledger: FilePath = Path("data/ledger.db")
+
+    @property
+    def folders(self) -> dict[str, Path]:
+        """All folders, by name."""
+        return {name: path for name, path in self if name != "ledger"}
 
     @property
     def line(self) -> dict[str, Path]:
@@ -134,7 +140,7 @@ class Paths(Section):
 
     @model_validator(mode="after")
     def _apart(self) -> Paths:
-        folders = [(name, Path(path).resolve()) for name, path in self]
+        folders = [(name, path.resolve()) for name, path in self.folders.items()]
         for name, path in folders:
             for other, other_path in folders:
                 if name < other and path == other_path:
@@ -297,8 +303,9 @@ class Settings(Section):
 
     @model_validator(mode="after")
     def _files_are_apart(self) -> Settings:
-        for key, file in (("logs.file", self.logs.file), ("metrics.file", self.metrics.file)):
-            for name, path in self.paths:
-                if file and file.resolve().is_relative_to(Path(path).resolve()):
+        files = {"paths.ledger": self.paths.ledger, "logs.file": self.logs.file, "metrics.file": self.metrics.file}
+        for key, file in files.items():
+            for name, path in self.paths.folders.items():
+                if file and file.resolve().is_relative_to(path.resolve()):
                     raise ValueError(f"{key} ({file}) lies in paths.{name}: put it into a folder of its own")
         return self
