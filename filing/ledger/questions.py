@@ -174,7 +174,7 @@ class Ledger:
             after: The last image of the page before.
             count: At most so many.
         """
-        where = "outcome = 1 AND word = '' AND (identified, distance, time, image.id) > (?, ?, ?, ?)"
+        where = "image.outcome = 1 AND word = '' AND (identified, distance, time, image.id) > (?, ?, ?, ?)"
         order = "ORDER BY identified, distance, time, image.id LIMIT ?"
         last = _review_order(after) if after else _FIRST
         if board is not None:
