@@ -110,8 +110,8 @@ class Keeper:
             except ReplacedError:
                 self._drop()
             except UnusableError as error:
-                self._unusable = str(error)
                 self._drop()
+                self._unusable = str(error)
             except (sqlite3.Error, OSError) as error:
                 self._stumble(error)
             with self._news:
@@ -127,7 +127,6 @@ class Keeper:
                 self._rebuild_at = time.monotonic() + self._pace.pause_at_most_s
                 self._unusable = None
             self._store = Store(self._path, self._pace.patience_s)
-            self._sweep_at = self._check_at = 0.0
         return self._store
 
     def _step(self, store: Store) -> bool:
@@ -206,7 +205,9 @@ class Keeper:
             self._news.wait_for(lambda: self._closing, max(seconds, 0.0))
 
     def _drop(self) -> None:
+        """Close the ledger; the next one is checked and swept first."""
         self._sweep = None
+        self._sweep_at = self._check_at = 0.0
         if self._store:
             self._store.close()
             self._store = None

@@ -6,7 +6,7 @@ import os
 import sqlite3
 import stat
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -22,6 +22,7 @@ _HOPELESS = {
     sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_SCHEMA,
     sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_MISMATCH, sqlite3.SQLITE_FORMAT,
     sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR_SHORT_READ, sqlite3.SQLITE_IOERR_CORRUPTFS,
+    sqlite3.SQLITE_READONLY_DBMOVED,
 }  # fmt: skip
 
 _PUT = f"""
@@ -96,14 +97,7 @@ class Store:
         return self._run("PRAGMA application_id")[0][0], self._run("PRAGMA user_version")[0][0]
 
     def _run(self, statement: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
-        """Run one statement; what no waiting mends is told from the rest."""
-        try:
-            return self._database.execute(statement, values).fetchall()
-        except sqlite3.Error as error:
-            code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_MISUSE)
-            if code in _HOPELESS or code & 0xFF in _HOPELESS:
-                raise UnusableError(str(error)) from error
-            raise
+        return _run(self._database, statement, values)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -142,7 +136,9 @@ class Store:
 
     def check(self) -> None:
         """Read the whole file, to see that it is in order; no other thread waits for it."""
-        ((found,),) = self._run("PRAGMA quick_check(1)")
+        # Not this connection: it would believe the pages that it remembers.
+        with closing(sqlite3.connect(self._path)) as database:
+            ((found,),) = _run(database, "PRAGMA quick_check(1)")
         if found != "ok":
             raise UnusableError(found)
 
@@ -214,6 +210,17 @@ class Store:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _run(database: sqlite3.Connection, statement: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+    """Run one statement; what no waiting mends is told from the rest."""
+    try:
+        return database.execute(statement, values).fetchall()
+    except sqlite3.Error as error:
+        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_MISUSE)
+        if code in _HOPELESS or code & 0xFF in _HOPELESS:
+            raise UnusableError(str(error)) from error
+        raise
 
 
 def throw_away(path: Path) -> None:

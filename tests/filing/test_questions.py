@@ -207,6 +207,7 @@ def test_who_may_only_read_can(week: Records) -> None:
     code += "print(len(list(Ledger(Path(sys.argv[1])).images())))"
     script = ["unshare", "-rm", "sh", "-c", 'mount --bind -o ro "$1" "$1" && exec "$2" -c "$3" "$4"', "sh"]
     import sys
+
     script += [str(week.ledger.parent), sys.executable, code, str(week.ledger)]
     done = subprocess.run(script, capture_output=True, text=True, check=False)
     if "mount" in done.stderr or "unshare" in done.stderr:

@@ -98,7 +98,9 @@ class TestPaths:
         (tmp_path / "elsewhere").mkdir()
         monkeypatch.chdir(tmp_path / "elsewhere")
         settings = load(path)
-        assert {name: folder.relative_to(tmp_path).as_posix() for name, folder in settings.paths.folders.items()} == FOLDERS
+        assert {
+            name: folder.relative_to(tmp_path).as_posix() for name, folder in settings.paths.folders.items()
+        } == FOLDERS
         assert settings.logs.file == tmp_path / "logs/decisions.jsonl"
 
     def test_absolute_and_home_paths_stay(self, write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
