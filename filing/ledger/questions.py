@@ -26,6 +26,8 @@ _PAGE = 500
 _FIRST, _LAST = (0, -1.0, 0, -1), 2**62
 _RATE_MS = 300_000
 _EPOCH = date(1970, 1, 1)
+# Left to itself the planner scans a year's images now and then.
+_BY_TIME, _BY_BOARD, _TO_REVIEW = (f"image INDEXED BY image_{index}" for index in ("by_time", "by_board", "to_review"))
 _FIELDS = ", ".join(["image.id", "image.outcome", "path", "name", *(f"image.{name}" for name in COLUMNS)])
 
 
@@ -92,7 +94,10 @@ class Ledger:
         query = "SELECT product, outcome, word, sum(images) FROM tally GROUP BY product, outcome, word"
         counts = tuple(_count(*row) for row in self._run(query))
         products = list(dict.fromkeys(count.product for count in counts))
-        latest = [self._images("product = ? ORDER BY time DESC, image.id DESC LIMIT 1", (name,)) for name in products]
+        latest = [
+            self._images(_BY_TIME, "product = ? ORDER BY time DESC, image.id DESC LIMIT 1", (name,))
+            for name in products
+        ]
         end = milliseconds(now or datetime.now(UTC))
         query = "SELECT count(*) FROM image WHERE product = ? AND time > ? AND time <= ?"
         recent = sum(self._run(query, (name, end - _RATE_MS, end))[0][0] for name in products)
@@ -122,7 +127,7 @@ class Ledger:
         """The image that lies there."""
         folder = os.fsencode(path.parent) if path.parent.parts else b""
         where = "folder.outcome = ? AND folder.path = ? AND image.name = ?"
-        return next(iter(self._images(where, (OUTCOMES.index(outcome), folder, os.fsencode(path.name)))), None)
+        return next(iter(self._images("image", where, (OUTCOMES.index(outcome), folder, os.fsencode(path.name)))), None)
 
     def board(self, board: str, product: str | None = None, since: datetime | None = None) -> list[Image]:
         """The images of a board, by joint and view.
@@ -135,8 +140,8 @@ class Ledger:
         where = "board = ? AND board <> '' AND time >= ?"
         values: list[object] = [board, milliseconds(since) if since else 0]
         if product is not None:
-            where, values = f"{where} AND +product = ?", [*values, product]
-        return self._images(f"{where} ORDER BY joint, view, time, image.id", values)
+            where, values = f"{where} AND product = ?", [*values, product]
+        return self._images(_BY_BOARD, f"{where} ORDER BY joint, view, time, image.id", values)
 
     def boards(self, beginning: str = "", count: int = 20) -> list[str]:
         """The first serial numbers that begin like this."""
@@ -159,7 +164,7 @@ class Ledger:
         for name in self.products() if product is None else [product]:
             last = (milliseconds(since) if since else 0, -1)
             where = "product = ? AND time < ? AND (time, image.id) > (?, ?) ORDER BY time, image.id LIMIT ?"
-            while page := self._images(where, (name, end, *last, _PAGE)):
+            while page := self._images(_BY_TIME, where, (name, end, *last, _PAGE)):
                 yield from page
                 last = (milliseconds(page[-1].time), page[-1].id)
 
@@ -178,18 +183,18 @@ class Ledger:
         order = "ORDER BY identified, distance, time, image.id LIMIT ?"
         last = _review_order(after) if after else _FIRST
         if board is not None:
-            # By the board's index, whatever the planner thinks.
-            only = "" if product is None else "AND +product = ?"
+            only = "" if product is None else "AND product = ?"
             values = (board, *last, *([] if product is None else [product]), count)
-            return self._images(f"board = ? AND board <> '' AND {where} {only} {order}", values)
+            return self._images(_BY_BOARD, f"board = ? AND board <> '' AND {where} {only} {order}", values)
         names = self.products() if product is None else [product]
-        found = [self._images(f"product = ? AND {where} {order}", (name, *last, count)) for name in names]
+        where = f"product = ? AND {where} {order}"
+        found = [self._images(_TO_REVIEW, where, (name, *last, count)) for name in names]
         return list(islice(heapq.merge(*found, key=_review_order), count))
 
     def boards_to_review(self, product: str) -> list[OpenBoard]:
         """The boards of a product that have nio images without a word, oldest first."""
         found = self._run(
-            "SELECT board, count(*), min(time) FROM image WHERE product = ? AND outcome = 1 AND word = ''"
+            f"SELECT board, count(*), min(time) FROM {_TO_REVIEW} WHERE product = ? AND outcome = 1 AND word = ''"  # noqa: S608
             " GROUP BY board ORDER BY min(time), board",
             (product,),
         )
@@ -224,8 +229,8 @@ class Ledger:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _images(self, rest: str, values: Sequence[object]) -> list[Image]:
-        query = f"SELECT {_FIELDS} FROM image JOIN folder ON folder.id = image.folder WHERE {rest}"  # noqa: S608
+    def _images(self, source: str, rest: str, values: Sequence[object]) -> list[Image]:
+        query = f"SELECT {_FIELDS} FROM {source} JOIN folder ON folder.id = image.folder WHERE {rest}"  # noqa: S608
         return [_image(*row) for row in self._run(query, values)]
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import random
 import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import fields
 from datetime import date, timedelta
@@ -19,7 +20,7 @@ from filing.ledger.schema import COLUMNS
 @pytest.fixture
 def week(records: Records) -> Records:
     """Two products, a few boards of six joints with two views each, and images of no product; some have words."""
-    draw = random.Random(0)
+    draw = random.Random(0)  # noqa: S311
     for board in range(6):
         for joint in range(6):
             for view in ("1", "2"):
@@ -206,7 +207,6 @@ def test_who_may_only_read_can(week: Records) -> None:
     code = "from pathlib import Path; from filing.ledger import Ledger; import sys;"
     code += "print(len(list(Ledger(Path(sys.argv[1])).images())))"
     script = ["unshare", "-rm", "sh", "-c", 'mount --bind -o ro "$1" "$1" && exec "$2" -c "$3" "$4"', "sh"]
-    import sys
 
     script += [str(week.ledger.parent), sys.executable, code, str(week.ledger)]
     done = subprocess.run(script, capture_output=True, text=True, check=False)
