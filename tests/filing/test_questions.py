@@ -8,11 +8,12 @@ from dataclasses import fields
 from datetime import date, timedelta
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ledger_line import START, Kept, Records
 
-from filing.ledger import Image, Ledger, LedgerError, OpenBoard, reindex
+from filing.ledger import Image, Ledger, LedgerError, OpenBoard, Outcome, reindex
 from filing.ledger.records import Facts
 from filing.ledger.schema import COLUMNS
 
@@ -24,8 +25,13 @@ def week(records: Records) -> Records:
     for board in range(6):
         for joint in range(6):
             for view in ("1", "2"):
-                outcome = draw.choice(["io", "io", "nio"])
-                facts = {"product": "AB"[board % 2], "board": f"S{board:03d}", "joint": f"r{joint}", "view": view}
+                outcome: Outcome = draw.choice(["io", "io", "nio"])
+                facts: dict[str, Any] = {
+                    "product": "AB"[board % 2],
+                    "board": f"S{board:03d}",
+                    "joint": f"r{joint}",
+                    "view": view,
+                }
                 if outcome == "nio":
                     facts |= draw.choice([{}, {"reason": "unidentified"}])
                 facts |= {"nio_probability": round(draw.random(), 2), "pages": 5, "page": 3}
@@ -130,7 +136,7 @@ def test_many_images_come_in_pages_without_gaps(records: Records) -> None:
     reindex(records.settings)
     with Ledger(records.ledger) as ledger:
         assert len({image.path for image in ledger.images()}) == 1201
-        found = []
+        found: list[Image] = []
         while page := ledger.to_review(after=found[-1] if found else None, count=100):
             found += page
     assert len(found) == len({image.path for image in found}) == 1201
