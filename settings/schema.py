@@ -304,8 +304,12 @@ class Settings(Section):
     @model_validator(mode="after")
     def _files_are_apart(self) -> Settings:
         files = {"paths.ledger": self.paths.ledger, "logs.file": self.logs.file, "metrics.file": self.metrics.file}
-        for key, file in files.items():
+        there = {key: file.resolve() for key, file in files.items() if file}
+        for key, file in there.items():
             for name, path in self.paths.folders.items():
-                if file and file.resolve().is_relative_to(path.resolve()):
-                    raise ValueError(f"{key} ({file}) lies in paths.{name}: put it into a folder of its own")
+                if file.is_relative_to(path.resolve()):
+                    raise ValueError(f"{key} ({files[key]}) lies in paths.{name}: put it into a folder of its own")
+            for other, other_file in there.items():
+                if key < other and file == other_file:
+                    raise ValueError(f"{key} and {other} are the same file, {file}: give each its own")
         return self

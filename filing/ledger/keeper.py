@@ -109,11 +109,11 @@ class Keeper:
                     self._recover()
             except ReplacedError:
                 self._drop()
-            except UnusableError as error:
-                self._drop()
-                self._unusable = str(error)
             except (sqlite3.Error, OSError) as error:
                 self._stumble(error)
+            except Exception as error:  # noqa: BLE001 - a damaged file may lead to anything; the records are there
+                self._drop()
+                self._unusable = str(error) if isinstance(error, UnusableError) else repr(error)
             with self._news:
                 self._news.notify_all()
         self._end()

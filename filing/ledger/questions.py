@@ -47,30 +47,23 @@ class Ledger:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        # Where nobody writes, no file is made for those who read beside a writer: it would be in the daemon's way, as
+        # it would belong to this user.
+        how = "mode=ro" if os.path.lexists(f"{path}-wal") else "immutable=1"
         try:
-            self._database = self._open("mode=ro")
-        except LedgerError:
-            if not path.is_file() or os.path.lexists(f"{path}-wal"):
-                raise
-            # Nobody writes, and this user may not make the files that readers share with who does.
-            self._database = self._open("immutable=1")
-
-    def _open(self, how: str) -> sqlite3.Connection:
-        try:
-            database = sqlite3.connect(f"file:{quote(os.fsencode(self._path))}?{how}", uri=True, timeout=1.0)
-            try:
-                marks = [
-                    database.execute(f"PRAGMA {mark}").fetchone()[0] for mark in ("application_id", "user_version")
-                ]
-            except BaseException:
-                database.close()
-                raise
+            self._database = sqlite3.connect(f"file:{quote(os.fsencode(path))}?{how}", uri=True, timeout=1.0)
         except sqlite3.Error as error:
             raise self._told(error) from None
+        try:
+            self._check_marks()
+        except BaseException:
+            self._database.close()
+            raise
+
+    def _check_marks(self) -> None:
+        marks = [self._run(f"PRAGMA {name}")[0][0] for name in ("application_id", "user_version")]
         if marks != [APPLICATION, VERSION]:
-            database.close()
             raise LedgerError(f"{self._path}: no ledger of this version: solderwatch reindex builds it")
-        return database
 
     def _told(self, error: sqlite3.Error) -> LedgerError:
         return LedgerError(f"{self._path}: {error}: the daemon mends it, or solderwatch reindex")
@@ -104,7 +97,7 @@ class Ledger:
         return Summary(
             complete=bool(self._run("SELECT complete FROM state")[0][0]),
             counts=counts,
-            last=max((image for (image,) in latest), key=lambda image: image.time, default=None),
+            last=max((image for images in latest for image in images), key=lambda image: image.time, default=None),
             per_minute=recent * 60_000 / _RATE_MS,
         )
 

@@ -122,7 +122,7 @@ class Store:
         kept = [now.get(name, (0, 0, 0))[:2] == before[:2] for name, before in self._seen.items()]
         if "" in now and not any(kept):
             raise ReplacedError
-        if not all(kept):
+        if not all(kept) or "" not in self._seen:
             # A journal beside a database that it does not belong to would be written into it.
             raise UnusableError("part of it was deleted or replaced")
         if now[""][2] < self._seen[""][2]:
@@ -217,7 +217,7 @@ def _run(database: sqlite3.Connection, statement: str, values: Sequence[object] 
     try:
         return database.execute(statement, values).fetchall()
     except sqlite3.Error as error:
-        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_MISUSE)
+        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT)
         if code in _HOPELESS or code & 0xFF in _HOPELESS:
             raise UnusableError(str(error)) from error
         raise

@@ -57,20 +57,23 @@ def reindex(settings: Settings, progress: Callable[[Swept], object] = lambda _: 
         SolderwatchError: The ledger cannot be read or written.
     """
     path = settings.paths.ledger
-    for _ in range(2):
+    try:
         try:
-            with Store(path, patience_s=60.0) as store:
-                store.check()
-                sweep = Sweep(store, record_folders(settings), trusting=False)
-                for _ in sweep.steps():
-                    progress(sweep.found)
-                return sweep.found
-        except UnusableError as error:
-            why = str(error)
+            return _compare_all(settings, progress)
+        except UnusableError:
             throw_away(path)
-        except (sqlite3.Error, OSError) as error:
-            raise SolderwatchError(f"paths.ledger: {path}: {error}") from None
-    raise SolderwatchError(f"paths.ledger: {path}: built anew, and unusable again: {why}; is the disk in order?")
+            return _compare_all(settings, progress)
+    except (UnusableError, sqlite3.Error, OSError) as error:
+        raise SolderwatchError(f"paths.ledger: {path}: {error}; nothing else depends on it") from None
+
+
+def _compare_all(settings: Settings, progress: Callable[[Swept], object]) -> Swept:
+    with Store(settings.paths.ledger, patience_s=60.0) as store:
+        store.check()
+        sweep = Sweep(store, record_folders(settings), trusting=False)
+        for _ in sweep.steps():
+            progress(sweep.found)
+        return sweep.found
 
 
 def record_folders(settings: Settings) -> Folders:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import signal
 import sqlite3
@@ -9,16 +10,17 @@ import sys
 import threading
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from ledger_line import PACE, Kept, Records
 
-from filing.ledger import Ledger, Pace, keeper, reindex
+from filing.ledger import OUTCOMES, Ledger, Place, keeper, reindex, tell
 
 Keep = Callable[..., Kept]
 
-_COUNT = 300
+_COUNT = 200
 
 
 @pytest.fixture
@@ -158,7 +160,7 @@ def _wait_for(kept: Kept, event: str) -> None:
 
 def test_a_ledger_that_is_zeroed_while_in_use_is_built_anew(filled: Records, keep: Keep) -> None:
     """The next look at the whole file finds it, and it says what the records say again."""
-    kept = keep(filled, Pace(**{**vars(PACE), "check_s": 0.0, "sweep_s": 0.05}))
+    kept = keep(filled, replace(PACE, check_s=0.0, sweep_s=0.05))
     while not kept.keeper.settled(0.01):
         pass
     with closing(sqlite3.connect(filled.ledger)) as database:
@@ -246,6 +248,61 @@ def test_another_ledger_with_files_of_its_own_is_taken_as_it_is(filled: Records,
     kept.settle()
     filled.check()
     _go_on(filled, kept)
+
+
+def _throw_a_spanner(records: Records, draw: random.Random) -> None:
+    """Do something to the ledger that nobody should."""
+    there = sorted(records.ledger.parent.glob("ledger.db*"))
+    what = draw.choice(["delete", "cut", "zeroed", "replace"])
+    if what == "delete":
+        for path in draw.sample(there, draw.randrange(1, len(there) + 1)) if there else []:
+            path.unlink(missing_ok=True)
+    elif what == "replace":
+        _another(records.ledger, draw.choice(_KINDS))
+    elif records.ledger.exists():
+        _spoil(records.ledger, what, draw.random())
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_whatever_befalls_the_ledger_it_says_what_the_records_say(records: Records, keep: Keep, seed: int) -> None:
+    """Images come, are relabelled, moved and deleted, told or not; the ledger's file is spoilt now and then."""
+    draw = random.Random(seed)  # noqa: S311
+    kept = keep(records)
+    nio: list[str] = []
+    for number in range(150):
+        places: list[Place] = []
+        act = draw.randrange(12)
+        if act < 6 or not nio:
+            nio.append(f"lot{draw.randrange(3)}/{number}.png")
+            places.append(records.file("nio", nio[-1], product=draw.choice("AB"), joint="r1"))
+        elif act < 8:
+            path, label = nio.pop(draw.randrange(len(nio))), OUTCOMES[draw.randrange(2)]
+            places += records.relabel(path, label)
+        elif act == 8:
+            places.append(records.remove("nio", nio.pop()))
+        elif act == 9:
+            tell(records.settings, [records.file("quarantine", f"{number}.png")])
+        elif act == 10 and number % 3 == 0:
+            _throw_a_spanner(records, draw)
+        elif number % 5 == 0:
+            kept.keeper.close()
+            kept = keep(records)
+        if draw.random() < 0.8:
+            kept.keeper.tell(places)
+    kept.keeper.close()
+    kept = keep(records)
+    kept.settle()
+    records.check()
+
+
+def test_an_operator_does_not_wait_for_a_locked_ledger(filled: Records, keep: Keep) -> None:
+    """What a command could not tell is found by the next sweep."""
+    reindex(filled.settings)
+    with closing(sqlite3.connect(filled.ledger, isolation_level=None)) as database:
+        database.execute("BEGIN EXCLUSIVE")
+        assert not tell(filled.settings, filled.relabel("board1/1.png", "nio"))
+    keep(filled).settle()
+    filled.check()
 
 
 _LOCKER = """
