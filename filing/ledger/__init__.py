@@ -6,11 +6,11 @@ up with the records, or rebuilt from them, by itself. Only this package has SQL.
 
 from filing.ledger.answers import Count, DayCount, Image, OpenBoard, Spoken, Summary
 from filing.ledger.keeper import Keeper, Pace, tell
-from filing.ledger.questions import Ledger, LedgerError
+from filing.ledger.questions import Ledger
 from filing.ledger.records import OUTCOMES, Outcome, Place
 from filing.ledger.sweep import Swept, reindex
 
 __all__ = [
-    "OUTCOMES", "Count", "DayCount", "Image", "Keeper", "Ledger", "LedgerError", "OpenBoard", "Outcome", "Pace",
+    "OUTCOMES", "Count", "DayCount", "Image", "Keeper", "Ledger", "OpenBoard", "Outcome", "Pace",
     "Place", "Spoken", "Summary", "Swept", "reindex", "tell",
 ]  # fmt: skip

@@ -20,7 +20,7 @@ from urllib.parse import quote
 from filing.ledger.answers import Count, DayCount, Image, OpenBoard, Spoken, Summary
 from filing.ledger.records import OUTCOMES, Outcome, milliseconds, moment
 from filing.ledger.schema import APPLICATION, COLUMNS, VERSION
-from inspection.errors import SolderwatchError
+from inspection.errors import LedgerError
 
 _PAGE = 500
 _FIRST, _LAST = (0, -1.0, 0, -1), 2**62
@@ -29,10 +29,6 @@ _EPOCH = date(1970, 1, 1)
 # Left to itself the planner scans a year's images now and then.
 _BY_TIME, _BY_BOARD, _TO_REVIEW = (f"image INDEXED BY image_{index}" for index in ("by_time", "by_board", "to_review"))
 _FIELDS = ", ".join(["image.id", "image.outcome", "path", "name", *(f"image.{name}" for name in COLUMNS)])
-
-
-class LedgerError(SolderwatchError):
-    """The ledger cannot answer now; the records can."""
 
 
 class Ledger:

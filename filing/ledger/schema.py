@@ -47,7 +47,9 @@ CREATE TABLE image (
 );
 CREATE INDEX image_by_time ON image (product, time);
 CREATE INDEX image_by_board ON image (board, joint, view) WHERE board <> '';
-CREATE INDEX image_to_review ON image (product, identified, distance, time, board) WHERE outcome = 1 AND word = '';
+-- All that counting a product's boards needs is in it: no image need be looked at.
+CREATE INDEX image_to_review ON image (product, identified, distance, time, board, outcome, word)
+    WHERE outcome = 1 AND word = '';
 
 CREATE TABLE word (
     image INTEGER NOT NULL,

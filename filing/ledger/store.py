@@ -63,6 +63,9 @@ class Store:
 
     def __init__(self, path: Path, patience_s: float = 5.0) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
+        with suppress(FileExistsError):
+            # SQLite would keep the group from writing, whatever the umask.
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666))
         self._path = path
         self._database = sqlite3.connect(path, timeout=patience_s, isolation_level=None)
         try:

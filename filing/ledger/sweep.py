@@ -19,7 +19,7 @@ from pathlib import Path
 from daemon.folders import AwayError, Folders
 from filing.ledger.records import OUTCOMES, SUFFIXES, Outcome, Place, read_record, stamp_of
 from filing.ledger.store import Folder, Store, UnusableError, throw_away
-from inspection.errors import SolderwatchError
+from inspection.errors import LedgerError
 from settings import Settings
 
 _CHUNK = 200
@@ -54,7 +54,7 @@ def reindex(settings: Settings, progress: Callable[[Swept], object] = lambda _: 
         progress: Called every few milliseconds.
 
     Raises:
-        SolderwatchError: The ledger cannot be read or written.
+        LedgerError: The ledger cannot be read or written.
     """
     path = settings.paths.ledger
     try:
@@ -64,7 +64,7 @@ def reindex(settings: Settings, progress: Callable[[Swept], object] = lambda _: 
             throw_away(path)
             return _compare_all(settings, progress)
     except (UnusableError, sqlite3.Error, OSError) as error:
-        raise SolderwatchError(f"paths.ledger: {path}: {error}; nothing else depends on it") from None
+        raise LedgerError(f"paths.ledger: {path}: {error}; nothing else depends on it") from None
 
 
 def _compare_all(settings: Settings, progress: Callable[[Swept], object]) -> Swept:

@@ -5,6 +5,7 @@ import random
 import shutil
 import signal
 import sqlite3
+import stat
 import subprocess
 import sys
 import threading
@@ -88,6 +89,20 @@ def test_what_was_told_is_put_down_at_the_end(records: Records, keep: Keep) -> N
     kept.keeper.tell([records.file("nio", f"{number}.png") for number in range(600)])
     kept.keeper.close(60)
     records.check()
+
+
+def test_the_group_may_write_if_the_umask_says_so(records: Records, keep: Keep) -> None:
+    """As a service an operator's command, run by another user of the group, tells the ledger too."""
+    before = os.umask(0o007)
+    try:
+        kept = keep(records)
+        kept.settle()
+    finally:
+        os.umask(before)
+    kept.keeper.tell([records.file("nio", "a.png")])
+    kept.settle()
+    there = sorted(records.ledger.parent.glob("ledger.db*"))
+    assert [stat.S_IMODE(path.stat().st_mode) for path in there] == [0o660] * 3
 
 
 _LATER = """

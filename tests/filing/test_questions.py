@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 from ledger_line import START, Kept, Records
 
-from filing.ledger import Image, Ledger, LedgerError, OpenBoard, Outcome, reindex
+from filing.ledger import Image, Ledger, OpenBoard, Outcome, reindex
 from filing.ledger.records import Facts
 from filing.ledger.schema import COLUMNS
+from inspection.errors import LedgerError
 
 
 @pytest.fixture
