@@ -109,23 +109,20 @@ def _ask(path: Path, boards: int) -> None:
     def day() -> date:
         return moment().date()
 
-    def third_page(ledger: Ledger, product: str | None) -> object:
-        last = ledger.to_review(product)[-1]
-        last = ledger.to_review(product, after=last)[-1]
-        return ledger.to_review(product, after=last)
-
     def range_of(ledger: Ledger) -> object:
         since = moment()
         return sum(1 for _ in ledger.images(draw.choice(PRODUCTS), since, since + timedelta(hours=2)))
 
+    with Ledger(path) as ledger:
+        some = ledger.to_review(count=5000)[-1]
     questions: dict[str, Callable[[Ledger], object]] = {
         "status: counts, last image, rate": lambda ledger: ledger.summary(now=moment()),
         "a board's images": lambda ledger: ledger.board(serial()),
         "search for a serial number": lambda ledger: ledger.boards(serial()[:6]),
         "next 50 to review": lambda ledger: ledger.to_review(),
+        "50 more": lambda ledger: ledger.to_review(after=some),
         "next 50 to review of a product": lambda ledger: ledger.to_review(draw.choice(PRODUCTS)),
         "next 50 to review of a board": lambda ledger: ledger.to_review(board=serial()),
-        "three pages to review": lambda ledger: third_page(ledger, draw.choice([None, *PRODUCTS])),
         "boards to review of a product": lambda ledger: ledger.boards_to_review(draw.choice(PRODUCTS)),
         "two hours of a product": range_of,
         "last words on a joint": lambda ledger: ledger.words(joint(), draw.choice(PRODUCTS)),
@@ -179,17 +176,19 @@ def _real_records(settings: Settings, folder: str, count: int) -> Iterator[Place
     (settings.paths.nio / folder).mkdir()
     for number in range(count):
         path = Path(folder, f"{number}.png")
-        board, joint = f"S{draw.randrange(10**6):07d}", f"r{draw.randrange(6):02d}c{draw.randrange(10):02d}"
+        board, joint = f"S{9_000_000 + number // 120:07d}", f"r{number % 60 // 10:02d}c{number % 10:02d}"
+        moment = (START + timedelta(seconds=YEAR_S + number)).isoformat(timespec="milliseconds")
         record = {
-            "decision_id": f"{draw.getrandbits(128):032x}", "time": "2026-07-01T12:00:00.000Z", "file": str(path),
+            "decision_id": f"{draw.getrandbits(128):032x}", "time": moment, "file": str(path),
             "verdict": "nio", "reason": "defect", "nio_probability": draw.random(), "threshold": 0.09, "novelty": 0.5,
             "model": "20260701-120000-3f9a", "device": "cpu", "runtime": "torch",
             "cam": {"method": "ExcessCAM", "only_last_conv": True, "peak": 0.5},
             "sha256": f"{draw.getrandbits(256):064x}",
             "bytes": 100_000, "format": "PNG", "width": 512, "height": 512, "bits": 8, "notes": [],
-            "claimed": "2026-07-01T12:00:00.000Z", "attempts": 1,
+            "claimed": moment, "attempts": 1,
             "milliseconds": {"decode": 2.0, "judge": 9.0, "draw": 3.0},
-            "outcome": "nio", "filed_as": str(path), "product": draw.choice(PRODUCTS), "board": board, "joint": joint,
+            "outcome": "nio", "filed_as": str(path), "product": PRODUCTS[number // 120 % 3], "board": board,
+            "joint": joint,
             "view": "1", "pages": 1, "page": 1,
         }  # fmt: skip
         (settings.paths.nio / f"{path}.json").write_text(json.dumps(record, indent=2))

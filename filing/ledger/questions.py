@@ -45,7 +45,7 @@ class Ledger:
         self._path = path
         # Where nobody writes, no file is made for those who read beside a writer: it would be in the daemon's way, as
         # it would belong to this user.
-        how = "mode=ro" if os.path.lexists(f"{path}-wal") else "immutable=1"
+        how = "mode=ro" if os.path.lexists(f"{path}-wal") else "mode=ro&immutable=1"
         try:
             self._database = sqlite3.connect(f"file:{quote(os.fsencode(path))}?{how}", uri=True, timeout=1.0)
         except sqlite3.Error as error:
@@ -198,13 +198,21 @@ class Ledger:
             board: Only on this one; else on all boards of the product.
             count: At most so many.
         """
+        if board is None:
+            source = "word INDEXED BY word_by_joint CROSS JOIN image ON image.id = word.image"
+            where, values = "word.product = ? AND word.joint = ? AND word.joint <> ''", [product, joint]
+        else:
+            source = f"{_BY_BOARD} CROSS JOIN word INDEXED BY word_by_image ON word.image = image.id"
+            where, values = (
+                "board = ? AND board <> '' AND image.joint = ? AND image.product = ?",
+                [board, joint, product],
+            )
         query = f"""
             SELECT word.at, word.label, word.by, {_FIELDS}
-            FROM word JOIN image ON image.id = word.image JOIN folder ON folder.id = image.folder
-            WHERE word.product = ? AND word.joint = ? AND word.joint <> '' {"" if board is None else "AND +board = ?"}
-            ORDER BY word.at DESC LIMIT ?
+            FROM {source} JOIN folder ON folder.id = image.folder
+            WHERE {where} ORDER BY word.at DESC LIMIT ?
         """  # noqa: S608 - no value is in it
-        rows = self._run(query, (product, joint, *([] if board is None else [board]), count))
+        rows = self._run(query, (*values, count))
         return [Spoken(moment(at), label, by, _image(*row)) for at, label, by, *row in rows]
 
     def close(self) -> None:

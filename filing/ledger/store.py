@@ -18,6 +18,7 @@ SET_ASIDE = ".set-aside"
 
 _COMPANIONS = ("", "-wal", "-shm")
 _WAL_BYTES = 64 * 2**20
+_CACHE_KB = 16_384
 _HOPELESS = {
     sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_SCHEMA,
     sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_MISMATCH, sqlite3.SQLITE_FORMAT,
@@ -92,6 +93,7 @@ class Store:
         # After a power cut the last transactions may be missing; they are caught up.
         self._run("PRAGMA synchronous = NORMAL")
         self._run(f"PRAGMA journal_size_limit = {_WAL_BYTES}")
+        self._run(f"PRAGMA cache_size = -{_CACHE_KB}")
 
     def _is_empty(self) -> bool:
         return self._marks() == (0, 0) and not self._run("SELECT 1 FROM sqlite_schema LIMIT 1")
