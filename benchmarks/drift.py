@@ -24,18 +24,18 @@ from scipy.ndimage import gaussian_filter
 from benchmarks.real_images import BALL, BGA, lay_out
 from benchmarks.row import Row
 from benchmarks.simulated import LEAST_SEVERITY
-from daemon.drift import DriftWatch
-from daemon.folders import Folders
-from daemon.logs import open_log
+from daemon.reporting.drift import DriftWatch
+from filing.folders import Folders
+from filing.logs import open_log
 from inspection.image import decode
 from inspection.inspector import Inspection, Inspector
 from settings import Settings, load
 from settings.schema import LogSettings
-from training.build import build
-from training.dataset import read, split, stack
-from training.evaluate import verdicts
-from training.reference import make_reference
-from training.simulate import simulate
+from simulator.simulate import simulate
+from training.data.dataset import read, split
+from training.fitting.build import build
+from training.fitting.reference import make_reference
+from training.proof.evaluate import judge_files
 
 WITHIN, UNSHIFTED = 200, 50_000
 _BEFORE, _STREAMS, _NIO_SHARE = 600, 20, 0.05
@@ -158,7 +158,7 @@ class _Watch:
         self._folder.cleanup()
 
     def add(self, inspection: Inspection) -> None:
-        self._watch.add(self._card, inspection, _ANY_TIME)
+        self._watch.add(self._card, inspection.verdict, [inspection.signals], _ANY_TIME)
 
     @property
     def told(self) -> list[str]:
@@ -190,7 +190,7 @@ def _train(folder: Path, config: str) -> Inspector:
     with contextlib.redirect_stdout(io.StringIO()):
         parts = split(read(settings).images, settings.training)
         model, _, _ = build(parts, settings.training, torch.device("cpu"))
-    tested = zip(parts["test"], verdicts(model, stack(parts["test"])[0]), strict=True)
+    tested = zip(parts["test"], judge_files(model, parts["test"]), strict=True)
     reference = make_reference(list(tested), parts["train"] + parts["validation"])
     model = replace(model, card=model.card.model_copy(update={"model_id": "trained", "reference": reference}))
     return Inspector(model, "XGradCAM", only_last_conv=True)

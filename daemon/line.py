@@ -8,16 +8,17 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 
-from daemon.current_model import CurrentModel
-from daemon.disk import Retention, check_room
-from daemon.drift import DriftWatch
-from daemon.folders import AwayError, Folders
-from daemon.inbox import Candidate, Inbox
-from daemon.logs import Log
+from daemon.intake.inbox import Candidate, Inbox
+from daemon.intake.survey import PassedOverLog
+from daemon.intake.trouble import Trouble
+from daemon.intake.watch import Watch
+from daemon.judging.current_model import CurrentModel
 from daemon.pipeline import GROUP, Pipeline
-from daemon.tally import Tally
-from daemon.trouble import Trouble
-from daemon.watch import Watch
+from daemon.reporting.drift import DriftWatch
+from daemon.reporting.tally import Tally
+from filing.disk import Retention, check_room
+from filing.folders import AwayError, Folders
+from filing.logs import Log
 from inspection.errors import SolderwatchError
 from inspection.files import readable
 from settings import Settings
@@ -67,8 +68,9 @@ class Line:
         self._no_events: str | None = "not armed yet"
         self._away: str | None = None
         self._unreadable: frozenset[str] = frozenset()
-        self._passed_over = 0
-        """Files that the last look at the inbox left where they are."""
+        self._passed_over = PassedOverLog(log, settings.inbox.quiet_s)
+        self._left = 0
+        """Images that the last look at the inbox left where they are."""
         self._to_recover: bool | None = None
         self._trouble = Trouble(log)
         self._retention = Retention(self._folders, settings.disk, log)
@@ -132,7 +134,8 @@ class Line:
                 idle = self._guarded(self._look_around)
                 self._tell()
                 if once and idle:
-                    if left := self._passed_over + len(self._unreadable):
+                    self._passed_over.tell(self.inbox.passed_over.report(), at_once=True)
+                    if left := self._left + len(self._unreadable):
                         raise SolderwatchError(f"{left} files could not be taken out of the inbox; the log says why")
                     return
                 self._pause()
@@ -169,13 +172,14 @@ class Line:
         with self._pipeline.flowing():
             for group in self._arriving():
                 check_room(self._folders, self._settings.disk)
-                self._passed_over += self._pipeline.put(group)
+                self._left += self._pipeline.put(group)
                 self._tick()
                 self._model.refresh()
                 self._retention.work(_RETENTION_S)
                 if self._stop.is_set():
                     return False
         self._say_unreadable()
+        self._passed_over.tell(self.inbox.passed_over.report())
         self._trouble.over()
         return not self._pipeline.waiting() and self.inbox.waiting == 0
 
@@ -183,13 +187,14 @@ class Line:
         """What is in the inbox, a group at a time, and what comes while they are judged; a lone image is a group."""
         for _ in range(_SCANS_IN_A_ROW):
             self._wake.clear()
-            self._passed_over = 0
+            self._left = 0
             candidates = self.inbox.scan()
             while group := list(itertools.islice(candidates, GROUP)):
                 yield group
             self._pipeline.file_judged()
             while self._pipeline.busy and not self._wake.is_set():
                 self._pipeline.news.wait()
+                self._tick()
                 self._pipeline.file_judged()
             if self._stop.is_set() or not self._wake.is_set():
                 return

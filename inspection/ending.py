@@ -48,9 +48,11 @@ def _tiff_end(read: Read, order: str) -> int:
     entries = read(start + 2, _ENTRY * count)
     places: list[int] = []
     lengths: list[int] = []
+    wanted = {*_PLACES, *_LENGTHS}
     for tag, kind, number, value in struct.iter_unpack(f"{order}HHI4s", entries):
-        if tag not in (*_PLACES, *_LENGTHS) or kind not in _NUMBERS or not 0 < number <= _MOST_STRIPS:
+        if tag not in wanted or kind not in _NUMBERS or not 0 < number <= _MOST_STRIPS:
             continue
+        wanted.remove(tag)  # a directory may name the same long list thousands of times
         numbers = f"{order}{number}{_NUMBERS[kind]}"
         needed = struct.calcsize(numbers)
         data = value[:needed] if needed <= 4 else read(struct.unpack(f"{order}I", value)[0], needed)

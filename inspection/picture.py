@@ -18,6 +18,7 @@ LONG_SIDE = 512
 
 _BANNER = 52
 _NARROWEST = 300
+_MARGIN = 8
 _OPACITY = 0.65
 _COLOURS = {"io": (46, 125, 50), "nio": (198, 40, 40)}
 _HEATS = np.arange(256, dtype=np.float32)
@@ -25,24 +26,30 @@ _GREENS = np.rint(214 * (1 - _HEATS / 255)).tolist()  # from yellow to red
 _SAMPLED = 128  # pixels a side that tell an image's range of grey levels
 
 
-def draw(pixels: NDArray[np.float32], inspection: Inspection) -> bytes:
+def draw(pixels: NDArray[np.float32], inspection: Inspection, page: int = 1, pages: int = 1) -> bytes:
     """Draw the picture that lies beside a judged image.
 
     Args:
         pixels: The grey image `[H, W]` in 0..1; shown with its contrast stretched.
         inspection: What was found out; its map fades with its strength, so an io image does not look alarming.
+        page: Which one of its file it is, counted from 1.
+        pages: Of the file; of several the picture says which one it shows.
 
     Returns:
         A PNG file's bytes, at most `LONG_SIDE` pixels a side.
     """
     verdict = inspection.verdict
+    first_line, which = f"{verdict.label}  ({verdict.reason})", f"page {page} of {pages}" if pages > 1 else ""
     overlay = overlay_map(pixels, inspection.evidence, inspection.strength, LONG_SIDE - _BANNER)
-    canvas = Image.new("RGB", (max(overlay.width, _NARROWEST), overlay.height + _BANNER), (24, 24, 24))
-    canvas.paste(overlay, ((canvas.width - overlay.width) // 2, _BANNER))
+    text_width = round(_font(22).getlength(first_line) + _font(14).getlength(which)) + 4 * _MARGIN
+    width = max(overlay.width, _NARROWEST, text_width)
+    canvas = Image.new("RGB", (width, overlay.height + _BANNER), (24, 24, 24))
+    canvas.paste(overlay, ((width - overlay.width) // 2, _BANNER))
     write = ImageDraw.Draw(canvas)
-    write.rectangle((0, 0, canvas.width, _BANNER - 1), fill=_COLOURS[verdict.label])
-    write.text((8, 3), f"{verdict.label}  ({verdict.reason})", "white", _font(22))
-    write.text((8, 31), _second_line(inspection), "white", _font(14))
+    write.rectangle((0, 0, width, _BANNER - 1), fill=_COLOURS[verdict.label])
+    write.text((_MARGIN, 3), first_line, "white", _font(22))
+    write.text((width - _MARGIN, 10), which, "white", _font(14), anchor="ra")
+    write.text((_MARGIN, 31), _second_line(inspection), "white", _font(14))
     return png.encode(np.asarray(canvas))
 
 

@@ -11,6 +11,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from inspection.errors import ConfigError
+from inspection.files import dangling_link
 from settings.schema import Settings
 
 _MAX_BYTES = 1_000_000
@@ -61,7 +62,8 @@ def load(path: Path) -> Settings:
             raise ConfigError(f"{path}: larger than {_MAX_BYTES} bytes: not a configuration")
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise ConfigError(f"{path}: no such file; name the configuration with --config PATH") from None
+        why = dangling_link(path) or "no such file"
+        raise ConfigError(f"{path}: {why}; name the configuration with --config PATH") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read: {error}") from None
     try:

@@ -20,6 +20,8 @@ from pydantic import (
     model_validator,
 )
 
+from inspection.files import NameKind, kind_of_name
+
 CamMethod = Literal[
     "ExcessCAM", "HiResCAM", "XGradCAM", "GradCAM", "GradCAMpp", "SmoothGradCAMpp", "LayerCAM", "FinerCAM", "RefineCAM",
     "CAM",
@@ -32,6 +34,11 @@ def _resolve(path: Path, info: ValidationInfo) -> Path:
         return Path(os.path.normpath(base / path.expanduser()))
     except RuntimeError as error:
         raise ValueError(f"{error}: write the whole path") from None
+
+
+def _real(path: Path) -> Path:
+    """Where a path leads; unlike `resolve` also where links lead in a circle."""
+    return Path(os.path.realpath(path))
 
 
 def _file_name(path: Path) -> Path:
@@ -140,7 +147,7 @@ class Paths(Section):
 
     @model_validator(mode="after")
     def _apart(self) -> Paths:
-        folders = [(name, path.resolve()) for name, path in self.folders.items()]
+        folders = [(name, _real(path)) for name, path in self.folders.items()]
         for name, path in folders:
             for other, other_path in folders:
                 if name < other and path == other_path:
@@ -166,10 +173,12 @@ class InboxSettings(Section):
     float_range: FloatRange | None = None
 
     def admits(self, name: str) -> bool:
-        """Whether a file of that name is an image by its suffix; `""` admits names without one, and DICOM's UIDs."""
-        name = name.lower()
-        bare = "" in self.suffixes and (not name.rpartition(".")[0] or name.rpartition(".")[2].isdecimal())
-        return bare or name.endswith(tuple(suffix for suffix in self.suffixes if suffix))
+        """Whether a file of that name is an image; `""` admits names without a suffix, and DICOM's UIDs."""
+        return self.kind_of(name) == "image"
+
+    def kind_of(self, name: str) -> NameKind:
+        """What a file of that name is."""
+        return kind_of_name(name, self.suffixes, self.done_marker)
 
     @model_validator(mode="after")
     def _marker_is_no_image(self) -> InboxSettings:
@@ -304,10 +313,10 @@ class Settings(Section):
     @model_validator(mode="after")
     def _files_are_apart(self) -> Settings:
         files = {"paths.ledger": self.paths.ledger, "logs.file": self.logs.file, "metrics.file": self.metrics.file}
-        there = {key: file.resolve() for key, file in files.items() if file}
+        there = {key: _real(file) for key, file in files.items() if file}
         for key, file in there.items():
             for name, path in self.paths.folders.items():
-                if file.is_relative_to(path.resolve()):
+                if file.is_relative_to(_real(path)):
                     raise ValueError(f"{key} ({files[key]}) lies in paths.{name}: put it into a folder of its own")
             for other, other_file in there.items():
                 if key < other and file == other_file:

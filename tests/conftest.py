@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,6 +27,8 @@ from training.refresh import refresh
 
 REAL_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 """Real X-ray images beside the checkout; a user has none of them."""
+
+_TIFF_STRIPS, _TIFF_STRIP_BYTES = 273, 279
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -54,6 +58,23 @@ def disc(rng: np.random.Generator, *, void: bool, side: int = 40) -> NDArray[np.
     if void:
         image[(x - 3) ** 2 + (y + 2) ** 2 < (side / 9) ** 2] = 170
     return np.clip(image + rng.normal(0, 4, image.shape), 0, 255).astype(np.uint8)
+
+
+def multi_page(pages: Sequence[NDArray[np.uint8]], *, comment: str = "", damaged: int | None = None) -> bytes:
+    """A TIFF of these pages; the data of one of them, counted from 1, may be damaged."""
+    images = [Image.fromarray(page) for page in pages]
+    file = io.BytesIO()
+    images[0].save(
+        file, "TIFF", save_all=True, append_images=images[1:], compression="tiff_adobe_deflate", description=comment
+    )
+    data = bytearray(file.getvalue())
+    if damaged:
+        with Image.open(io.BytesIO(data)) as image:
+            image.seek(damaged - 1)
+            tags: Any = getattr(image, "tag_v2")  # noqa: B009 - only TIFF images have it
+            (start, *_), (length, *_) = tags[_TIFF_STRIPS], tags[_TIFF_STRIP_BYTES]
+        data[start + length // 3 : start + length] = bytes(length - length // 3)
+    return bytes(data)
 
 
 def write_discs(folder: Path, *, io: int, nio: int, seed: int = 0) -> None:
@@ -127,6 +148,12 @@ def write_labelled() -> Callable[..., None]:
 def draw_disc() -> Callable[..., NDArray[np.uint8]]:
     """`disc`, for test modules: one grey disc, with a void or without."""
     return disc
+
+
+@pytest.fixture(scope="session")
+def draw_stack() -> Callable[..., bytes]:
+    """`multi_page`, for test modules: a TIFF of several pages, one of them damaged or none."""
+    return multi_page
 
 
 @pytest.fixture

@@ -4,10 +4,11 @@ Records are the truth. The ledger may be deleted, damaged or locked at any time:
 up with the records, or rebuilt from them, by itself. Only this package has SQL.
 """
 
+from filing.decisions import Outcome
 from filing.ledger.answers import Count, DayCount, Image, OpenBoard, Spoken, Summary
 from filing.ledger.keeper import Keeper, Pace, tell
 from filing.ledger.questions import Ledger
-from filing.ledger.records import OUTCOMES, Outcome, Place
+from filing.ledger.records import OUTCOMES, Place
 from filing.ledger.sweep import Swept, reindex
 
 __all__ = [

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
 
-from filing.ledger.records import Outcome
+from filing.decisions import Outcome
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,11 +14,11 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from itertools import islice
 
-from daemon.folders import AwayError
-from daemon.logs import Log
+from filing.folders import AwayError
 from filing.ledger.records import Place
 from filing.ledger.store import ReplacedError, Store, UnusableError, throw_away
 from filing.ledger.sweep import Sweep, record_folders, update
+from filing.logs import Log
 from inspection.files import readable
 from settings import Settings
 

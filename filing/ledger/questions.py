@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any, Self
 from urllib.parse import quote
 
+from filing.decisions import Outcome
 from filing.ledger.answers import Count, DayCount, Image, OpenBoard, Spoken, Summary
-from filing.ledger.records import OUTCOMES, Outcome, milliseconds, moment
+from filing.ledger.records import OUTCOMES, milliseconds, moment
 from filing.ledger.schema import APPLICATION, COLUMNS, VERSION
 from inspection.errors import LedgerError
 

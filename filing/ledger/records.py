@@ -10,11 +10,11 @@ import stat
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
-from daemon.names import ERROR_SUFFIX, RECORD_SUFFIX
+from filing.decisions import Outcome
+from inspection.files import ERROR_SUFFIX, RECORD_SUFFIX
 
-Outcome = Literal["io", "nio", "quarantine"]
 OUTCOMES: tuple[Outcome, ...] = ("io", "nio", "quarantine")
 SUFFIXES: dict[Outcome, str] = {"io": RECORD_SUFFIX, "nio": RECORD_SUFFIX, "quarantine": ERROR_SUFFIX}
 """What a record's name has beyond its image's."""

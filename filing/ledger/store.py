@@ -10,7 +10,8 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
-from filing.ledger.records import OUTCOMES, Outcome, Record
+from filing.decisions import Outcome
+from filing.ledger.records import OUTCOMES, Record
 from filing.ledger.schema import APPLICATION, COLUMNS, TABLES, VERSION
 
 SET_ASIDE = ".set-aside"

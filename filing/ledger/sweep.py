@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from daemon.folders import AwayError, Folders
-from filing.ledger.records import OUTCOMES, SUFFIXES, Outcome, Place, read_record, stamp_of
+from filing.decisions import Outcome
+from filing.folders import AwayError, Folders
+from filing.ledger.records import OUTCOMES, SUFFIXES, Place, read_record, stamp_of
 from filing.ledger.store import Folder, Store, UnusableError, throw_away
 from inspection.errors import LedgerError
 from settings import Settings

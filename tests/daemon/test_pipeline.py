@@ -8,15 +8,17 @@ import os
 import shutil
 import threading
 import weakref
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from bench import Bench, failing
 
-from daemon import durable
+from filing import durable
 from inspection import picture
-from inspection.image import GreyImage, decode
+from inspection.image import GreyImage, Limits, Stack, open_stack
 
 
 @pytest.fixture
@@ -41,7 +43,7 @@ def _visible(bench: Bench) -> list[str]:
 
 def test_one_image_in_trouble_does_not_take_its_group_along(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """An image whose files cannot be written is told and tried again later; the others of its group are filed."""
-    monkeypatch.setattr("daemon.trouble._FIRST_REST_S", 0.3)
+    monkeypatch.setattr("daemon.intake.trouble._FIRST_REST_S", 0.3)
     monkeypatch.setattr(durable.Unsynced, "write", failing(durable.Unsynced.write, errno.EIO, 1, "cam.part"))
     bench.line.run(once=True)
     (trouble,) = bench.events("trouble")
@@ -175,8 +177,11 @@ def test_memory_is_bounded(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Non
     def gone() -> None:
         alive[0] -= 1
 
-    def counting(data: bytes, **limits: Any) -> GreyImage:
-        image = decode(data, **limits)
+    def counting(data: bytes, limits: Limits) -> Stack:
+        return Stack("PNG", [lambda: counted(data, limits)])
+
+    def counted(data: bytes, limits: Limits) -> GreyImage:
+        image = open_stack(data, limits)[0]
         with lock:
             alive[0] += 1
             most[0] = max(most[0], alive[0])
@@ -184,11 +189,57 @@ def test_memory_is_bounded(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Non
         weakref.finalize(image.pixels, gone)
         return image
 
-    monkeypatch.setattr("daemon.workers.decode", counting)
+    monkeypatch.setattr("daemon.judging.workers.open_stack", counting)
     bench.line.run(once=True)
     assert len(bench.events("decision")) == 12
     assert most[0] <= len(os.sched_getaffinity(0))
     assert in_hand[0] <= 6
+
+
+def _as_stack(monkeypatch: pytest.MonkeyPatch, pages: int, before: Callable[[int], object]) -> None:
+    """Have each file hold its image so many times; `before` is called with the number of each page."""
+
+    def opened(data: bytes, limits: Limits) -> Stack:
+        def page(number: int) -> GreyImage:
+            before(number)
+            return open_stack(data, limits)[0]
+
+        return Stack("PNG", [partial(page, number) for number in range(pages)])
+
+    monkeypatch.setattr("daemon.judging.workers.open_stack", opened)
+
+
+@pytest.fixture
+def lone(line: Path, trained: Path) -> Bench:
+    """A line with one good image in its inbox."""
+    made = Bench(line)
+    made.fill(trained / "dataset", 1)
+    return made
+
+
+def test_each_page_is_a_sign_of_life(lone: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stack may take longer than systemd's watchdog waits; a page that hangs is a hang all the same."""
+    monkeypatch.setattr("daemon.line._TICK_S", 0.0)
+    beats: list[int] = []
+
+    def before(number: int) -> None:
+        last, still = -1, 0
+        while number == 30 and still < 20:
+            still = still + 1 if last == len(lone.beats) else 0
+            last = len(lone.beats)
+            lone.stop.wait(0.02)
+        # The line's thread has heard of the page before.
+        while len(lone.beats) <= (beats[-1] if beats else 0):
+            if number == 0 or number > 30:
+                break
+            lone.stop.wait(0.001)
+        beats.append(len(lone.beats))
+
+    _as_stack(monkeypatch, 32, before)
+    lone.line.run(once=True)
+    (decision,) = lone.events("decision")
+    assert decision["pages"] == 32
+    assert beats[29] >= 29
 
 
 def test_no_memory_to_draw_is_waited_for(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -231,6 +282,30 @@ def test_a_stop_gives_up_what_no_worker_has_begun(bench: Bench, monkeypatch: pyt
     again.line.run(once=True)
     after = [event["file"] for event in again.events("decision")]
     assert sorted(before + after) == [f"{index:02d}.png" for index in range(12)]
+
+
+def test_a_stop_does_not_wait_for_the_end_of_a_stack(lone: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is given up after the page at hand and stays in hand; the next start judges it, from its first page."""
+    begun: list[int] = []
+
+    def before(number: int) -> None:
+        begun.append(number)
+        if number == 2:
+            lone.stop.set()
+
+    _as_stack(monkeypatch, 1000, before)
+    lone.line.run()
+    assert lone.events("decision") == lone.events("quarantine") == []
+    assert begun == [0, 1, 2]
+    (image,) = (lone.inbox.parent / "work").glob("2*/*.png")
+    assert image.name == "0.png"
+    again = Bench(lone.inbox.parents[1])
+    _as_stack(monkeypatch, 4, begun.append)
+    again.line.recover(interrupted=False)
+    again.line.run(once=True)
+    (decision,) = again.events("decision")
+    assert (decision["pages"], decision["attempts"]) == (4, 1)
+    assert begun == [0, 1, 2, 0, 1, 2, 3]
 
 
 @pytest.mark.usefixtures("small_groups")

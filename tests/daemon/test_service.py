@@ -19,7 +19,7 @@ import pytest
 from harness import Daemon, Nursery, read_events, wait_until
 from PIL import Image
 
-from daemon.status import as_text, read_status
+from daemon.reporting.status import as_text, read_status
 from inspection.model import read_card
 from settings import load
 
@@ -427,6 +427,7 @@ def test_check_names_each_problem_and_its_mend(line: Path) -> None:
     done = check()
     assert done.returncode == 0, done.stdout
     assert "self-test" in done.stdout
+    assert "up to 64 (inbox.max_pages)" in done.stdout
     card = read_card(line / "models" / "current")
     assert f"warning  certificate: {card.certificate}\n" in done.stdout
     with contextlib.suppress(FileNotFoundError):
@@ -438,6 +439,36 @@ def test_check_names_each_problem_and_its_mend(line: Path) -> None:
     assert "paths.nio" in done.stdout
     assert "solderwatch-train" in done.stdout
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("name", ["inbox", "io"])
+def test_a_folder_that_is_a_link_to_nothing(name: str, line: Path) -> None:
+    """`check` and `run` say that it is a link, where it leads, and what to do; each such folder has its line."""
+    (line / "data").mkdir()
+    for folder in (name, "quarantine"):
+        (line / "data" / folder).symlink_to(line / "not" / folder)
+    said = f"paths.{name}: {line}/data/{name}: a link to {line}/not/{name}, which is not there: make or mount that"
+    for command in ("check", "run"):
+        done = subprocess.run(
+            [sys.executable, "-m", "daemon", command], cwd=line, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 1
+        assert said in done.stdout + done.stderr
+        assert ("paths.quarantine" in done.stdout) == (command == "check")
+        assert "Traceback" not in done.stderr
+
+
+def test_an_inbox_that_becomes_a_link_to_nothing(daemon: Daemon, images: dict[str, list[Path]]) -> None:
+    """A running daemon says in `away` that it is a link and where it leads, and goes on when that is there."""
+    place = daemon.folder / "data" / "inbox"
+    place.rename(daemon.folder / "elsewhere")
+    place.symlink_to("../drive")
+    wait_until(lambda: any("a link to ../drive" in event["error"] for event in daemon.events("away")))
+    assert daemon.events("away")[-1]["error"] == f"{place}: a link to ../drive, which is not there"
+    (daemon.folder / "elsewhere").rename(daemon.folder / "drive")
+    _drop(images["io"][0], daemon.folder, "one.png")
+    daemon.wait_for("decision")
+    assert daemon.events("back")
 
 
 def test_real_formats_are_judged(daemon: Daemon, real_data: Path) -> None:

@@ -24,7 +24,7 @@ _OWN = ("data/inbox", "data/work", "data/io", "data/nio", "data/quarantine", "lo
 
 LONGEST = "n" * 251 + ".png"
 NAMES = [
-    b"plain.png", b"PLAIN.PNG", b"Plain.Png", b"plain~2.png", b"plain.png.cam.png", b"plain.png.json.png",
+    b"plain.png", b"PLAIN.PNG", b"Plain.Png", b"plain~2.png", b"plain.cam.png.png", b"plain.png.json.png",
     b"plain.tif.png", b"plain.png.png", b"claim.json.png", b"decision.json.png", b"cam.part.png",
     b"a\nb.png", b"a\rb.png", b"a\tb.png", b"\x1b]0;owned\x07.png", b"\x1b[2J.png", b"\x7f.png", b"\x01.png",
     b"\xff.png", b"\xff\xfe\x80.png", b"ok\xc3.png", b"\xed\xa0\x80.png", LONGEST.encode(), b"\xff" * 251 + b".png",

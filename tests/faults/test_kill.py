@@ -10,7 +10,9 @@ import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from harness import Daemon, Fault, Ledger, Nursery, Trials, wait_until
 
@@ -75,6 +77,20 @@ def test_killed_amid_a_group(ledger: Ledger, nursery: Nursery, image: Images, lo
         ledger.drop(f"lot{number % 2}/{number}.png", image(number))
     ledger.drop("rubbish.png", b"no picture at all")
     _kill_at_each(ledger, nursery, every=1 if long else 9)
+
+
+@pytest.mark.timeout(900)
+def test_killed_amid_a_stack(
+    ledger: Ledger, nursery: Nursery, draw_disc: Callable[..., Any], draw_stack: Callable[..., bytes], long: bool
+) -> None:
+    """A file of several pages is one image: one claim, one decision, one place, also where a page of it is damaged."""
+    rng = np.random.default_rng(0)
+    pages = [draw_disc(rng, void=page == 2) for page in range(4)]
+    ledger.drop("lot/stack.tif", draw_stack(pages))
+    if long:
+        ledger.drop("damaged.tif", draw_stack(pages, damaged=4))
+        ledger.drop("good.tif", draw_stack(pages[:2]))
+    _kill_at_each(ledger, nursery, every=1 if long else 4)
 
 
 def test_killed_again_while_it_recovers(ledger: Ledger, nursery: Nursery, image: Images, long: bool) -> None:

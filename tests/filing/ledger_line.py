@@ -11,8 +11,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from daemon.logs import open_log
 from filing.ledger import Keeper, Ledger, Outcome, Pace, Place
+from filing.logs import open_log
 from settings import load
 from settings.schema import LogSettings
 

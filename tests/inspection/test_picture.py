@@ -79,6 +79,31 @@ def test_the_text_differs() -> None:
     assert len(set(pictures)) == len(pictures)
 
 
+def test_a_page_of_a_stack_says_which_one_it_is() -> None:
+    """Of several pages the banner names the one that is shown, clear of the verdict; of one it is as it always was."""
+    inspection = found(VERDICTS[3])
+    alone = np.asarray(opened(draw(RAMP, inspection)))
+    assert draw(RAMP, inspection, 1, 1) == draw(RAMP, inspection)
+    third, fourth = (np.asarray(opened(draw(RAMP, inspection, page, 5))) for page in (3, 4))
+    changed = np.flatnonzero((third != alone).any(axis=(0, 2)))
+    assert (third != fourth).any()
+    assert changed.min() > alone.shape[1] / 2
+    assert np.array_equal(third[52:], alone[52:])
+
+
+@pytest.mark.parametrize("verdict", VERDICTS, ids=["nio", "io", "no-number", "novel", "threshold-0", "tiny"])
+def test_which_page_it_is_fits_beside_any_verdict(verdict: Verdict) -> None:
+    """On the narrowest picture and with the longest numbers nothing is cut off, and nothing written over."""
+    narrow = RAMP[:, :8]
+    picture = np.asarray(opened(draw(narrow, found(verdict), 10_000, 10_000)))
+    ink = np.flatnonzero((picture[3:28] != picture[1, 1]).any(axis=(0, 2)))
+    gaps = np.flatnonzero(np.diff(ink) > 12)
+    assert picture.shape[1] <= LONG_SIDE
+    assert (ink >= 8).all()
+    assert ink.max() < picture.shape[1] - 4
+    assert len(gaps) >= 1
+
+
 def test_io_is_fainter_than_nio() -> None:
     """The same map looks alarming from the threshold on, fades below it, and is gone without evidence."""
     shades = [redness(judge(probability, 0.5, 0.1).strength(0.3)) for probability in (0.0, 0.001, 0.1, 0.3, 0.5, 1.0)]

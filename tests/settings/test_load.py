@@ -294,6 +294,11 @@ class TestMistakes:
         assert str(tmp_path / "config.yaml") in said
         assert "--config" in said
 
+    def test_a_link_to_a_missing_file(self, tmp_path: Path) -> None:
+        """A configuration that is a link to nothing is told as that, with where it leads."""
+        (tmp_path / "config.yaml").symlink_to("line7.yaml")
+        assert "config.yaml: a link to line7.yaml, which is not there" in complaint(tmp_path / "config.yaml")
+
     @pytest.mark.parametrize("content", ["device: cpu # gr\xfcn\n".encode("latin-1"), "device: cpu\n".encode("utf-16")])
     def test_not_utf8(self, content: bytes, tmp_path: Path) -> None:
         """Text in another encoding is refused, not guessed."""

@@ -1,0 +1,1 @@
+"""Reads image files: one module a format, one for what several share."""
