@@ -6,6 +6,7 @@ SolderwatchError                 one clear line: what, where, how to mend it; ex
 ├── DeviceError                  the asked-for device is not there
 ├── ModelError                   a model folder is damaged, foreign, of another format or fails its self-test
 │   └── NoModelError             there is no model yet
+├── LedgerError                  the ledger is not there, or cannot answer now; the records can
 ├── NotPromotedError             trained, but the model in use stays; exit code 3
 └── ImageError                   this file will never be an image: quarantine
 """
@@ -39,6 +40,10 @@ class ModelError(SolderwatchError):
 
 class NoModelError(ModelError):
     """There is no model yet."""
+
+
+class LedgerError(SolderwatchError):
+    """The ledger is not there, or cannot answer now; the records can."""
 
 
 class NotPromotedError(SolderwatchError):

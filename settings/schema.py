@@ -132,7 +132,7 @@ class Section(BaseModel):
 
 
 class Paths(Section):
-    """Folders; relative ones are relative to the configuration file."""
+    """Folders, and the ledger's file; relative ones are relative to the configuration file."""
 
     inbox: ConfigPath = Path("data/inbox")
     io: ConfigPath = Path("data/io")
@@ -141,6 +141,12 @@ class Paths(Section):
     work: ConfigPath = Path("data/work")
     dataset: ConfigPath = Path("dataset")
     models: ConfigPath = Path("models")
+    ledger: FilePath = Path("data/ledger.db")
+
+    @property
+    def folders(self) -> dict[str, Path]:
+        """All folders, by name."""
+        return {name: path for name, path in self if name != "ledger"}
 
     @property
     def line(self) -> dict[str, Path]:
@@ -149,7 +155,7 @@ class Paths(Section):
 
     @model_validator(mode="after")
     def _apart(self) -> Paths:
-        folders = [(name, _real(path)) for name, path in self]
+        folders = [(name, _real(path)) for name, path in self.folders.items()]
         for name, path in folders:
             for other, other_path in folders:
                 if name < other and path == other_path:
@@ -323,8 +329,13 @@ class Settings(Section):
 
     @model_validator(mode="after")
     def _files_are_apart(self) -> Settings:
-        for key, file in (("logs.file", self.logs.file), ("metrics.file", self.metrics.file)):
-            for name, path in self.paths:
-                if file and _real(file).is_relative_to(_real(path)):
-                    raise ValueError(f"{key} ({file}) lies in paths.{name}: put it into a folder of its own")
+        files = {"paths.ledger": self.paths.ledger, "logs.file": self.logs.file, "metrics.file": self.metrics.file}
+        there = {key: _real(file) for key, file in files.items() if file}
+        for key, file in there.items():
+            for name, path in self.paths.folders.items():
+                if file.is_relative_to(_real(path)):
+                    raise ValueError(f"{key} ({files[key]}) lies in paths.{name}: put it into a folder of its own")
+            for other, other_file in there.items():
+                if key < other and file == other_file:
+                    raise ValueError(f"{key} and {other} are the same file, {file}: give each its own")
         return self

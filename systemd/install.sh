@@ -202,9 +202,10 @@ service_config() {
         section == "paths:" && /^  (inbox|io|nio|quarantine|work|dataset|models):/ {
             set("/var/lib/solderwatch/" substr($1, 1, length($1) - 1)); next
         }
+        section == "paths:" && /^  ledger:/ { set("/var/lib/solderwatch/ledger.db"); next }
         section == "logs:" && /^  file:/ { set("/var/log/solderwatch/decisions.jsonl"); next }
         { print }
-        END { exit count != 8 }
+        END { exit count != 9 }
     ' "$repo/config.yaml"
 }
 
@@ -213,7 +214,7 @@ install_config() {
     install -d -m 0755 "$(dirname "$target")"
     service_config >"$target.new" || {
         rm -f "$target.new"
-        die "$repo/config.yaml lacks one of the seven paths or logs.file"
+        die "$repo/config.yaml lacks one of the eight paths or logs.file"
     }
     if [ ! -e "$target" ]; then
         mv "$target.new" "$target"

@@ -14,9 +14,11 @@ import pytest
 import torch
 from cards import plain_card
 from harness import Ledger, Nursery, stamped
+from ledger_line import PACE, Kept, Records
 from numpy.typing import NDArray
 from PIL import Image
 
+from filing.ledger import Pace
 from inspection.model import Model, save
 from inspection.network import SupervisedAutoencoder
 from inspection.novelty import DESCRIPTION, Novelty
@@ -200,3 +202,23 @@ def image(trained: Path) -> Callable[[int], bytes]:
     io = [path.read_bytes() for path in sorted((trained / "dataset" / "io").iterdir())[:8]]
     nio = [path.read_bytes() for path in sorted((trained / "dataset" / "nio").iterdir())[:2]]
     return lambda number: stamped((nio if number % 5 == 0 else io)[number % 2], number)
+
+
+@pytest.fixture
+def records(tmp_path: Path) -> Records:
+    """A line without images."""
+    return Records(tmp_path)
+
+
+@pytest.fixture
+def keep() -> Iterator[Callable[..., Kept]]:
+    """Starts keepers that work as fast as they can, and ends them."""
+    started: list[Kept] = []
+
+    def start(records: Records, pace: Pace = PACE) -> Kept:
+        started.append(Kept(records, pace))
+        return started[-1]
+
+    yield start
+    for kept in started:
+        kept.keeper.close()

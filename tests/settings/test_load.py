@@ -82,7 +82,7 @@ class TestShipped:
         shutil.copy(SHIPPED, home)
         monkeypatch.chdir(tmp_path)
         settings = load(Path("home") / "config.yaml")
-        assert {name: path.relative_to(home).as_posix() for name, path in settings.paths} == FOLDERS
+        assert {name: path.relative_to(home).as_posix() for name, path in settings.paths.folders.items()} == FOLDERS
         assert settings.logs.file == home / "logs/decisions.jsonl"
 
 
@@ -98,7 +98,9 @@ class TestPaths:
         (tmp_path / "elsewhere").mkdir()
         monkeypatch.chdir(tmp_path / "elsewhere")
         settings = load(path)
-        assert {name: folder.relative_to(tmp_path).as_posix() for name, folder in settings.paths} == FOLDERS
+        assert {
+            name: folder.relative_to(tmp_path).as_posix() for name, folder in settings.paths.folders.items()
+        } == FOLDERS
         assert settings.logs.file == tmp_path / "logs/decisions.jsonl"
 
     def test_absolute_and_home_paths_stay(self, write: Write, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -166,7 +166,8 @@ def test_configuration_points_at_the_service_folders(install: Install, root: Pat
     installed_text = (root / CONFIG).read_text(encoding="utf-8")
     shipped, installed = yaml.safe_load(shipped_text), yaml.safe_load(installed_text)
     names = ["inbox", "io", "nio", "quarantine", "work", "dataset", "models"]
-    assert installed.pop("paths") == {name: f"/var/lib/solderwatch/{name}" for name in names}
+    folders = {name: f"/var/lib/solderwatch/{name}" for name in names}
+    assert installed.pop("paths") == {**folders, "ledger": "/var/lib/solderwatch/ledger.db"}
     assert installed["logs"].pop("file") == "/var/log/solderwatch/decisions.jsonl"
     del shipped["paths"], shipped["logs"]["file"]
     assert installed == shipped
@@ -181,7 +182,8 @@ def test_folders_of_the_configuration_are_made(install: Install, root: Path) -> 
     tmpfiles = (root / "usr/local/lib/tmpfiles.d/solderwatch.conf").read_text(encoding="utf-8")
     made = {line.split()[1] for line in tmpfiles.splitlines() if line.startswith("d ")}
     configured = yaml.safe_load((root / CONFIG).read_text(encoding="utf-8"))["paths"]
-    assert set(configured.values()) <= made
+    assert {folder for name, folder in configured.items() if name != "ledger"} <= made
+    assert str(Path(configured["ledger"]).parent) in made
     assert {f"{configured['dataset']}/io", f"{configured['dataset']}/nio"} <= made
 
 
