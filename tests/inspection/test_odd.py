@@ -6,8 +6,10 @@ on the path, writes them all into a folder.
 
 from __future__ import annotations
 
+import logging
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -45,9 +47,20 @@ JARGON = re.compile(
 
 @pytest.fixture(autouse=True)
 def _silent(capfd: pytest.CaptureFixture[str]) -> Iterable[None]:
-    """Whatever is read, libraries print nothing: the journal gets our own lines only, else `jq` ends there."""
+    """Whatever is read, libraries say nothing: the journal gets our own lines only, else `jq` ends there."""
     yield
     assert capfd.readouterr() == ("", "")
+
+
+@contextmanager
+def as_in_the_daemon() -> Iterator[None]:
+    """Without pytest's handlers Python prints on standard error what libraries log."""
+    root = logging.getLogger()
+    handlers, root.handlers = root.handlers, []
+    try:
+        yield
+    finally:
+        root.handlers = handlers
 
 
 def read(case: Case) -> list[GreyImage]:
@@ -58,7 +71,8 @@ def read(case: Case) -> list[GreyImage]:
 def trouble(case: Case) -> str | None:
     """What is wrong about how a file is read; None: nothing is."""
     try:
-        pages = read(case)
+        with as_in_the_daemon():
+            pages = read(case)
     except ImageError as error:
         return _about_refusal(case, str(error))
     if case.pages is None:
