@@ -22,8 +22,8 @@ from inspection.preprocess import resize
 from inspection.verdict import LABELS, Verdict
 from settings.schema import TrainingSettings
 from training.build import be_repeatable, build
-from training.dataset import LabelledImage, group_of, stack
-from training.evaluate import as_judged, verdicts
+from training.dataset import LabelledImage, group_of
+from training.evaluate import as_judged, judge_files
 from training.folds import deal
 
 _MISLABELLED = "PCBA2_r03c01"
@@ -142,7 +142,7 @@ def train_and_judge(
     """What the real training makes of images, without a test part; and its verdicts on others."""
     be_repeatable(options.seed)
     model, _, _ = build({"train": list(seen), "validation": []}, options, CPU)
-    found = verdicts(model, stack(left_out)[0])
+    found = [one.verdict for one in judge_files(model, left_out)]
     return [Judged(*one) for one in zip(left_out, found, as_judged(found).tolist(), strict=True)]
 
 

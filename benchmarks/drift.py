@@ -32,8 +32,8 @@ from inspection.inspector import Inspection, Inspector
 from settings import Settings, load
 from settings.schema import LogSettings
 from training.build import build
-from training.dataset import read, split, stack
-from training.evaluate import verdicts
+from training.dataset import read, split
+from training.evaluate import judge_files
 from training.reference import make_reference
 from training.simulate import simulate
 
@@ -190,7 +190,7 @@ def _train(folder: Path, config: str) -> Inspector:
     with contextlib.redirect_stdout(io.StringIO()):
         parts = split(read(settings).images, settings.training)
         model, _, _ = build(parts, settings.training, torch.device("cpu"))
-    tested = zip(parts["test"], verdicts(model, stack(parts["test"])[0]), strict=True)
+    tested = zip(parts["test"], judge_files(model, parts["test"]), strict=True)
     reference = make_reference(list(tested), parts["train"] + parts["validation"])
     model = replace(model, card=model.card.model_copy(update={"model_id": "trained", "reference": reference}))
     return Inspector(model, "XGradCAM", only_last_conv=True)

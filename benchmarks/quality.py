@@ -11,7 +11,7 @@ import argparse
 import sys
 from collections.abc import Callable, Iterator, Sequence
 
-from benchmarks import bga, certificate, drift, leaks, maps, simulated
+from benchmarks import bga, certificate, drift, leaks, maps, simulated, stacks
 from benchmarks.row import Row, check_names, print_rows
 
 Measure = Callable[[Sequence[int]], Iterator[Row]]
@@ -23,6 +23,7 @@ MEASURES: dict[str, Measure] = {
     "simulated": simulated.measure,
     "leave-one-out": simulated.leave_one_out,
     "strange": simulated.strange,
+    "stacks": stacks.measure,
     "certificate": certificate.measure,
     "maps": maps.measure,
     "drift": drift.measure,

@@ -23,8 +23,8 @@ from inspection.preprocess import resize
 from inspection.verdict import Label, Verdict
 from settings.schema import TrainingSettings
 from training.build import be_repeatable, build
-from training.dataset import LabelledImage, stack
-from training.evaluate import verdicts
+from training.dataset import LabelledImage
+from training.evaluate import judge_files
 from training.simulate import DEFECTS, simulate
 
 _SIDE = 128
@@ -159,8 +159,8 @@ def _strange(pixels: NDArray[np.floating], kind: str) -> Simulated:
 def _judge(seen: Sequence[Simulated], judged: Sequence[Simulated], seed: int) -> list[tuple[Simulated, Verdict]]:
     """Verdicts of a model whose limits come from one validation part: an unknown defect needs no folds."""
     model, _ = train_without_folds(seen, seed)
-    found = verdicts(model, stack([one.image for one in judged])[0])
-    return list(zip(judged, found, strict=True))
+    found = judge_files(model, [one.image for one in judged])
+    return [(one, judgement.verdict) for one, judgement in zip(judged, found, strict=True)]
 
 
 def train_without_folds(seen: Sequence[Simulated], seed: int) -> tuple[Model, list[LabelledImage]]:

@@ -41,15 +41,14 @@ def draw(pixels: NDArray[np.float32], inspection: Inspection, page: int = 1, pag
     verdict = inspection.verdict
     first_line, which = f"{verdict.label}  ({verdict.reason})", f"page {page} of {pages}" if pages > 1 else ""
     overlay = overlay_map(pixels, inspection.evidence, inspection.strength, LONG_SIDE - _BANNER)
-    wide_enough = _font(22).getlength(first_line) + _font(14).getlength(which) + 4 * _MARGIN if which else _NARROWEST
-    width = max(overlay.width, _NARROWEST, round(wide_enough))
+    text_width = round(_font(22).getlength(first_line) + _font(14).getlength(which)) + 4 * _MARGIN
+    width = max(overlay.width, _NARROWEST, text_width)
     canvas = Image.new("RGB", (width, overlay.height + _BANNER), (24, 24, 24))
     canvas.paste(overlay, ((width - overlay.width) // 2, _BANNER))
     write = ImageDraw.Draw(canvas)
     write.rectangle((0, 0, width, _BANNER - 1), fill=_COLOURS[verdict.label])
     write.text((_MARGIN, 3), first_line, "white", _font(22))
-    if which:
-        write.text((width - _MARGIN, 10), which, "white", _font(14), anchor="ra")
+    write.text((width - _MARGIN, 10), which, "white", _font(14), anchor="ra")
     write.text((_MARGIN, 31), _second_line(inspection), "white", _font(14))
     return png.encode(np.asarray(canvas))
 

@@ -16,7 +16,7 @@ from settings.schema import TrainingSettings
 from training.balance import BalancedImages
 from training.certify import choose_threshold, given_up, temperature
 from training.checkpoint import Checkpoint
-from training.dataset import LabelledImage, Part, classes_of, grey_statistics, stack
+from training.dataset import LabelledImage, Part, classes_of, grey_statistics
 from training.fit import History, fit
 from training.folds import Scored, deal, fit_novelty, how_many, limit_novelty, score, together, unidentified
 
@@ -61,7 +61,7 @@ def build(
             raise KeyboardInterrupt
         scored.append(score(model, left_out))
         if checkpoint:
-            checkpoint.finish_fold([scored[-1].log_odds, scored[-1].distances, scored[-1].oddness])
+            checkpoint.finish_fold([scored[-1].log_odds, scored[-1].distances, scored[-1].oddness, scored[-1].pages])
     say("fit (Ctrl-C stops and keeps what is there)")
     if folds:
         model, history = _trained(fitted, None, fitted, options, device, checkpoint)
@@ -103,7 +103,7 @@ def _trained(
     network = SupervisedAutoencoder(options.architecture, options.dropout)
     model = Model(card, network, Novelty(DESCRIPTION).to(device), device)
     train = BalancedImages([image.grey for image in images], classes_of(images), options)
-    watched = stack(validation) if validation else None
+    watched = ([image.grey for image in validation], classes_of(validation)) if validation else None
     history = fit(network, train, watched, model.preprocessing, options, device, checkpoint=checkpoint)
     fit_novelty(model, images)
     return model, history

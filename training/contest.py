@@ -1,6 +1,6 @@
 """Lets champion and challenger judge the same test images, each as the daemon would.
 
-That is: from the files, with its own preprocessing and threshold, one image at a time, with the map.
+That is: from the files, with its own preprocessing and threshold, one page at a time, with the map.
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ from pathlib import Path
 import torch
 
 from inspection.errors import ModelError
-from inspection.image import decode
+from inspection.image import Limits, open_stack
 from inspection.inspector import Inspector
 from inspection.model import GOLDEN, GOLDEN_MAX_PIXELS, Model, load, now
-from inspection.verdict import LABELS, Label
+from inspection.verdict import LABELS, Label, Verdict
 from settings.schema import Settings
-from training.dataset import LabelledImage, bytes_of, pixels_of
+from training.dataset import LabelledImage, bytes_of, pages_of
+from training.evaluate import Judgement
 from training.gate import Check, Contest, GateRecord, apply_rule, first_model, too_few
 from training.seen import read_seen
 
@@ -125,13 +126,18 @@ def hold_contest(
     times: dict[Inspector, list[float]] = {champion: [], challenger: []}
     turns = [champion, challenger]
     for image in images:
-        pixels = pixels_of(image, settings.inbox.max_pixels)
+        verdicts: dict[Inspector, list[Verdict]] = {champion: [], challenger: []}
+        spent = dict.fromkeys(turns, 0.0)
+        for pixels in pages_of(image, Limits.of(settings.inbox)):
+            for inspector in turns:
+                started = time.perf_counter()
+                verdicts[inspector].append(inspector.inspect([pixels])[0].verdict)
+                spent[inspector] += 1000 * (time.perf_counter() - started)
+            # Whoever comes second finds the page in the processor's caches.
+            turns.reverse()
         for inspector in turns:
-            started = time.perf_counter()
-            judged[inspector].append(inspector.inspect([pixels])[0].verdict.label)
-            times[inspector].append(1000 * (time.perf_counter() - started))
-        # Whoever comes second finds the image in the processor's caches.
-        turns.reverse()
+            judged[inspector].append(Judgement(verdicts[inspector]).verdict.label)
+            times[inspector].append(spent[inspector])
     return Contest(
         labels=[image.label for image in images],
         champion=judged[champion],
@@ -148,7 +154,7 @@ def hold_contest(
 def _golden_verdicts(folder: Path, champion: Inspector, challenger: Inspector) -> Iterator[str]:
     """For each golden sample of the champion how the challenger judges it otherwise, or nothing; warms both up."""
     for sample in champion.model.card.golden:
-        pixels = decode((folder / GOLDEN / sample.file).read_bytes(), max_pixels=GOLDEN_MAX_PIXELS).pixels
+        pixels = open_stack((folder / GOLDEN / sample.file).read_bytes(), Limits(GOLDEN_MAX_PIXELS))[0].pixels
         before, after = (inspector.inspect([pixels])[0].verdict.label for inspector in (champion, challenger))
         yield "" if before == after else f"{sample.file}: {before} -> {after}, is {sample.label}"
 

@@ -41,8 +41,19 @@ _CLOSER, _CLOSER_PER_MISMATCH, _CLOSER_AT_LEAST = 2.4, 0.7, 0.3
 
 def thumbnail(pixels: NDArray[np.float32]) -> NDArray[np.float16]:
     """A grey image `[H, W]` -> what is kept to find its copies, `[SIDE, SIDE]` with mean 0 and variance 1."""
-    small = resize(pixels, SIDE)[0]
-    centred = small - small.mean()
+    return _standard(resize(pixels, SIDE)[0])
+
+
+def projection(pages: Sequence[NDArray[np.float16]]) -> NDArray[np.float16]:
+    """The thumbnails of a stack's pages -> its own: all of them seen through one another.
+
+    Not each page is compared: those out of focus, or blank, are alike in all stacks.
+    """
+    return _standard(torch.from_numpy(np.stack(pages)).float().mean(0))
+
+
+def _standard(small_SS: Tensor) -> NDArray[np.float16]:
+    centred = small_SS - small_SS.mean()
     return (centred / centred.std().clamp_min(1e-6)).numpy().astype(np.float16)
 
 

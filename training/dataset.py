@@ -1,5 +1,7 @@
 """Labelled folders -> images in memory, and which of them train, validate, test or are set aside.
 
+An image is a file: a single picture, or a stack of pages that its label holds for as a whole.
+
 The split is made before anything is augmented, by a hash of the image's group and the seed: images of one part never
 straddle it, and what was test stays test when the data set grows.
 """
@@ -24,13 +26,13 @@ from tqdm import tqdm
 
 from inspection.errors import DatasetError, ImageError
 from inspection.files import dangling_link
-from inspection.image import decode
+from inspection.image import Limits, open_stack
 from inspection.preprocess import resize
 from inspection.verdict import LABELS, Label
 from settings.schema import Settings, TrainingSettings
 from training import processes
-from training.leaks import Leaks, Trace, find_leaks, trace
-from training.memory import room_for
+from training.leaks import Leaks, Trace, find_leaks, trace, whole
+from training.memory import Room, room_for
 
 Part = Literal["unseen", "test", "validation", "train"]
 PARTS: tuple[Part, ...] = ("unseen", "test", "validation", "train")
@@ -38,7 +40,7 @@ PARTS: tuple[Part, ...] = ("unseen", "test", "validation", "train")
 
 @dataclass(frozen=True)
 class LabelledImage:
-    """One readable file of the data set.
+    """One readable file of the data set: one picture, or a stack of several pages.
 
     Attributes:
         path: Where it lies.
@@ -46,7 +48,7 @@ class LabelledImage:
         group: Equal for all images of one part, and for copies; without a pattern the grey levels' hash, so each image
             is its own.
         sha256: Of the file's bytes.
-        grey: The resized grey levels `[1, S, S]` in 0..1.
+        grey: The resized grey levels of its pages `[P, S, S]` in 0..1; most have one.
     """
 
     path: Path
@@ -54,6 +56,15 @@ class LabelledImage:
     group: str
     sha256: str
     grey: Tensor
+
+    @property
+    def is_stack(self) -> bool:
+        """Whether it has several pages."""
+        return len(self.grey) > 1
+
+    def named(self, page: int) -> str:
+        """Which page of how many, for people, with the page counted from 0; nothing where there is one only."""
+        return f"page {page + 1} of {len(self.grey)}" if self.is_stack else ""
 
 
 @dataclass(frozen=True)
@@ -80,10 +91,18 @@ def bytes_of(image: LabelledImage) -> bytes | None:
     return data if hashlib.sha256(data).hexdigest() == image.sha256 else None
 
 
-def pixels_of(image: LabelledImage, max_pixels: int) -> NDArray[np.float32]:
-    """The grey levels `[H, W]` of the file; as the network sees them, where the file is gone or changed."""
+def pages_of(image: LabelledImage, limits: Limits) -> Iterator[NDArray[np.float32]]:
+    """The grey levels `[H, W]` of each page; as the network sees them, where the file is gone or changed."""
     data = bytes_of(image)
-    return image.grey[0].numpy() if data is None else decode(data, max_pixels=max_pixels).pixels
+    if data is None:
+        return iter(image.grey.numpy())
+    return (page.pixels for page in open_stack(data, limits))
+
+
+def page_of(image: LabelledImage, page: int, limits: Limits) -> NDArray[np.float32]:
+    """The same of one page, counted from 0; the others are not decoded."""
+    data = bytes_of(image)
+    return image.grey[page].numpy() if data is None else open_stack(data, limits)[page].pixels
 
 
 def read(settings: Settings) -> Dataset:
@@ -94,9 +113,9 @@ def read(settings: Settings) -> Dataset:
             both labels.
     """
     files = [(path, label) for label in LABELS for path in _image_files(settings, label)]
-    greys = room_for(len(files), settings.training.image_size)
+    room = Room(len(files), settings.training.image_size)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        loaded = pool.map(lambda item, grey: _load(item[0], item[1], grey, settings), files, greys)
+        loaded = pool.map(lambda item: _load(item[0], item[1], room, settings), files)
         results = list(tqdm(loaded, "read", len(files), unit="image", disable=None if not processes.rank() else True))
     unreadable = [(path, found) for (path, _), found in zip(files, results, strict=True) if isinstance(found, str)]
     allowed = settings.training.max_unreadable
@@ -138,19 +157,23 @@ def _folders(settings: Settings) -> list[str]:
     return [str(settings.paths.dataset / label) for label in LABELS]
 
 
-def _load(path: Path, label: Label, grey: Tensor, settings: Settings) -> tuple[LabelledImage, Trace] | str:
-    """The image, with its grey levels in `grey`, and its trace; or why it cannot be read."""
+def _load(path: Path, label: Label, room: Room, settings: Settings) -> tuple[LabelledImage, Trace] | str:
+    """The image, with its grey levels in the room, and its trace; or why it cannot be read."""
+    traces = []
     try:
         data = path.read_bytes()
-        decoded = decode(data, max_pixels=settings.inbox.max_pixels)
+        pages = open_stack(data, Limits.of(settings.inbox))
+        grey_PSS = room.take(len(pages))
+        for page, grey_SS in zip(pages, grey_PSS, strict=True):
+            traces.append(trace(path.name, page))
+            grey_SS.copy_(resize(page.pixels, settings.training.image_size)[0])
     except ImageError as error:
         return str(error)
     except OSError as error:
         return error.strerror or str(error)
-    found = trace(path.name, decoded)
-    grey.copy_(resize(decoded.pixels, settings.training.image_size))
+    found = whole(traces)
     group = group_of(path.name, settings.training.group_pattern) or found.content
-    return LabelledImage(path, label, group, hashlib.sha256(data).hexdigest(), grey), found
+    return LabelledImage(path, label, group, hashlib.sha256(data).hexdigest(), grey_PSS), found
 
 
 def group_of(name: str, pattern: str | None) -> str | None:
@@ -227,10 +250,11 @@ def _fraction(seed: int, purpose: str, group: str) -> float:
     return int.from_bytes(digest[:8], "big") / 2**64
 
 
-def stack(images: Sequence[LabelledImage]) -> tuple[Tensor, Tensor]:
-    """Images -> grey levels `[N, 1, S, S]` in 0..1 and classes `[N]` (0 io, 1 nio)."""
-    greys_N1SS = room_for(len(images), images[0].grey.shape[-1])
-    return torch.stack([image.grey for image in images], out=greys_N1SS), classes_of(images)
+def all_pages(images: Sequence[LabelledImage]) -> Tensor:
+    """The pages of all images, one after another: grey levels `[P, 1, S, S]` in 0..1."""
+    greys_P1SS = room_for(sum(len(image.grey) for image in images), images[0].grey.shape[-1])
+    torch.cat([image.grey for image in images], out=greys_P1SS[:, 0])
+    return greys_P1SS
 
 
 def classes_of(images: Sequence[LabelledImage]) -> Tensor:
@@ -239,7 +263,7 @@ def classes_of(images: Sequence[LabelledImage]) -> Tensor:
 
 
 def grey_statistics(images: Sequence[LabelledImage]) -> tuple[float, float]:
-    """Mean and standard deviation of all grey levels."""
+    """Mean and standard deviation of all grey levels; a stack counts as much as a single picture."""
     moments = torch.tensor([[image.grey.double().mean(), image.grey.double().square().mean()] for image in images])
     mean, square = moments.double().mean(0).tolist()
     return mean, math.sqrt(max(0.0, square - mean**2))

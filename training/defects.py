@@ -39,7 +39,14 @@ def _bridge(scene: Scene, rng: np.random.Generator, severity: float) -> Field:
     half_width_hw = np.minimum(width * (1.0 + 1.2 * flare_hw), 0.75 * scene.ball.radius)
     round_hw = np.sqrt(np.maximum(1.0 - ((across_hw - bow_hw) / half_width_hw) ** 2, 0.0))
     between_hw = (share_hw > 0.0) & (share_hw < 1.0)
-    neck_hw = height * scene.view.stretch * (1.0 + 0.3 * flare_hw) * round_hw * between_hw
+    neck_hw = (
+        height
+        * scene.view.share(-0.5 * scene.half, height)
+        * scene.view.stretch
+        * (1.0 + 0.3 * flare_hw)
+        * round_hw
+        * between_hw
+    )
     other_hw = other.path(scene.view)
     joint_hw = scene.solder(scene.ball, scene.voids)
     joint_hw += np.maximum(neck_hw - joint_hw - other_hw, 0.0)

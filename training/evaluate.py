@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -13,7 +15,8 @@ from sklearn.metrics import classification_report, confusion_matrix, log_loss, r
 from torch import Tensor
 
 from inspection.model import Model
-from inspection.verdict import LABELS, Label, Verdict, judge
+from inspection.verdict import LABELS, Label, Verdict, deciding, judge
+from training.dataset import LabelledImage, all_pages
 
 _BATCH = 64
 
@@ -67,6 +70,33 @@ def verdicts(model: Model, greys_N1SS: Tensor) -> list[Verdict]:
             )
         ]
     return found
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What became of one file.
+
+    Attributes:
+        pages: The verdict on each of its pages, at least one.
+    """
+
+    pages: list[Verdict]
+
+    @cached_property
+    def page(self) -> int:
+        """The page that decides, counted from 0."""
+        return deciding(self.pages)
+
+    @property
+    def verdict(self) -> Verdict:
+        """The verdict on the file: that page's."""
+        return self.pages[self.page]
+
+
+def judge_files(model: Model, images: Sequence[LabelledImage]) -> list[Judgement]:
+    """Judge labelled images as the network sees them, each whole."""
+    found = iter(verdicts(model, all_pages(images)))
+    return [Judgement(list(islice(found, len(image.grey)))) for image in images]
 
 
 def as_judged(verdicts: Sequence[Verdict]) -> NDArray[np.float64]:

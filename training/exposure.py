@@ -43,7 +43,7 @@ class SimulatedImage:
 
 
 @dataclass(frozen=True)
-class _Machine:
+class Machine:
     """Tube, detector and picture settings of one exposure."""
 
     heel: tuple[float, float]  # rise of the intensity across the picture, per side
@@ -60,7 +60,7 @@ class _Machine:
     edge_px: float
 
     @classmethod
-    def draw(cls, rng: np.random.Generator, ball_depth: float) -> _Machine:
+    def draw(cls, rng: np.random.Generator, ball_depth: float) -> Machine:
         """Settings at random; the window is set for the optical depth of a good ball."""
         scatter = rng.uniform(*SCATTER_SHARE)
         slope, turn = rng.uniform(0.0, 0.14), rng.uniform(0.0, 2.0 * math.pi)
@@ -103,10 +103,33 @@ class _Machine:
         return np.asarray(self.black + (self.white - self.black) * shown_hw, dtype=np.float32)
 
 
-def _changed(good_hw: Field, bad_hw: Field) -> NDArray[np.bool_]:
-    """Where two noise-free pictures differ noticeably; for a faint defect, where they differ most."""
-    contrast_hw = np.abs(bad_hw - good_hw) / good_hw
-    return np.asarray(contrast_hw > min(NOTICEABLE_CONTRAST, 0.5 * float(contrast_hw.max())))
+def check_wanted(defect: str | None, bits: int, severity: float | None, least_severity: float) -> None:
+    """Raise ConfigError for an unknown defect, other bits than 8 and 16, or a severity outside 0..1."""
+    if defect is not None and defect not in DEFECTS:
+        raise ConfigError(f"unknown defect '{defect}'; there are: {', '.join(DEFECTS)}")
+    if bits not in {8, 16}:
+        raise ConfigError(f"bits must be 8 or 16, not {bits}")
+    if severity is not None and not 0.0 <= severity <= 1.0:
+        raise ConfigError(f"severity must lie in 0..1, not {severity}")
+    if not 0.0 <= least_severity <= 1.0:
+        raise ConfigError(f"least_severity must lie in 0..1, not {least_severity}")
+
+
+def stored(shown: Field, bits: int) -> NDArray[np.uint8] | NDArray[np.uint16]:
+    """Pictures in 0..1 as whole grey levels of 8 or 16 bits; what lies beyond is cut off."""
+    top = 2**bits - 1
+    grey: Field = np.clip(np.rint(shown * top), 0, top)
+    return grey.astype(np.uint8) if bits == 8 else grey.astype(np.uint16)
+
+
+def noticeable(contrast: Field) -> NDArray[np.bool_]:
+    """Where two noise-free pictures differ noticeably; for a faint defect, where they differ most.
+
+    Args:
+        contrast: their difference as a share of the grey value, or in optical depth, which is nearly the same.
+    """
+    size = np.abs(contrast)
+    return np.asarray(size > min(NOTICEABLE_CONTRAST, 0.5 * float(size.max())))
 
 
 def simulate_image(
@@ -137,18 +160,11 @@ def simulate_image(
     Raises:
         ConfigError: an unknown defect, other bits than 8 and 16, or a severity outside 0..1, least or given.
     """
-    if defect is not None and defect not in DEFECTS:
-        raise ConfigError(f"unknown defect '{defect}'; there are: {', '.join(DEFECTS)}")
-    if bits not in {8, 16}:
-        raise ConfigError(f"bits must be 8 or 16, not {bits}")
-    if severity is not None and not 0.0 <= severity <= 1.0:
-        raise ConfigError(f"severity must lie in 0..1, not {severity}")
-    if not 0.0 <= least_severity <= 1.0:
-        raise ConfigError(f"least_severity must lie in 0..1, not {least_severity}")
+    check_wanted(defect, bits, severity, least_severity)
     scene_rng, defect_rng, noise_rng = (np.random.default_rng(key) for key in rng.integers(2**63, size=3))
     scene = draw_scene(scene_rng, size)
     around_hw = draw_surroundings(scene_rng, scene)
-    machine = _Machine.draw(scene_rng, 2.0 * scene.half * scene.mu["solder"])
+    machine = Machine.draw(scene_rng, 2.0 * scene.half * scene.mu["solder"])
     drawn = draw_severity(defect_rng, least=least_severity)
     good_hw = machine.expect(around_hw + scene.mu["solder"] * scene.solder(scene.ball, scene.voids))
     expected_hw, mask_hw, graded = good_hw, np.zeros(good_hw.shape, dtype=np.bool_), 0.0
@@ -156,8 +172,6 @@ def simulate_image(
         graded = drawn if severity is None else severity
         solder_hw = flawed_solder(scene, defect, defect_rng, graded)
         expected_hw = machine.expect(around_hw + scene.mu["solder"] * solder_hw)
-        mask_hw = _changed(good_hw, expected_hw)
-    top = 2**bits - 1
-    grey_hw = np.clip(np.rint(machine.expose(expected_hw, noise_rng) * top), 0, top)
-    pixels = grey_hw.astype(np.uint8) if bits == 8 else grey_hw.astype(np.uint16)
+        mask_hw = noticeable((expected_hw - good_hw) / good_hw)
+    pixels = stored(machine.expose(expected_hw, noise_rng), bits)
     return SimulatedImage(pixels, mask_hw, "io" if defect is None else "nio", defect, graded)

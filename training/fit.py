@@ -23,6 +23,7 @@ from training import processes
 from training.balance import BalancedImages
 from training.checkpoint import Checkpoint, State
 from training.pseudo import pseudo_defects
+from training.worst import PageDealer, worst_pages
 
 _IO = 0
 _MIN_STEPS = 8
@@ -63,7 +64,7 @@ class History:
 def fit(
     network: SupervisedAutoencoder,
     train: BalancedImages,
-    validation: tuple[Tensor, Tensor] | None,
+    validation: tuple[Sequence[Tensor] | Tensor, Tensor] | None,
     preprocessing: Preprocessing,
     settings: TrainingSettings,
     device: torch.device,
@@ -76,10 +77,12 @@ def fit(
     improved for `patience` epochs; without, those of the last epoch are kept. Ctrl-C stops too and keeps the weights
     so far; before the first epoch is over it is raised.
 
+    Of a stack each epoch learns from one page (`training.worst`); validated is the one that looks worst.
+
     Args:
         network: Trained on `device`, and left there.
         train: What to fit to.
-        validation: Grey images `[N, 1, S, S]` and classes `[N]`.
+        validation: Grey levels `[P, S, S]` of N images and classes `[N]`.
         preprocessing: What images go through.
         settings: How to train.
         device: Where.
@@ -148,10 +151,12 @@ class _Run:
             raise SolderwatchError(f"{len(train)} images are too few for {processes.count()} processes: start fewer")
         self._optimizer, self._schedule = _optimizer(network, settings, self.epochs * self.steps)
         self.history, self.best, self._best_loss = History(), network.state_dict(), math.inf
+        self._dealer = PageDealer(train, self.epochs)
 
     def train(self, epoch: int, progress: tqdm[Any]) -> _Tally:
         """One epoch over the balanced images, of which each process takes its share of every batch."""
         tally, batches = _Tally(), self._batches(epoch)
+        self._dealer.deal(epoch, self._worst, _seed(self._settings.seed, epoch, 0, 1))
         self._network.train()
         for (greys, classes), batch in zip(self._loader(batches, epoch), batches, strict=True):
             self._optimizer.zero_grad(set_to_none=True)
@@ -168,13 +173,18 @@ class _Run:
         return tally.over_processes()
 
     @torch.inference_mode()
-    def validate(self, validation: tuple[Tensor, Tensor]) -> _Tally:
+    def validate(self, validation: tuple[Sequence[Tensor] | Tensor, Tensor]) -> _Tally:
         """The same numbers of images that are not fitted to."""
-        tally = _Tally()
+        tally, (greys, classes) = _Tally(), validation
         self._network.eval()
-        for greys, classes in processes.share(_evaluation_batches(*validation)):
-            self._add(tally, greys, classes)
+        worst = self._worst(greys).tolist()
+        for batch in processes.share(torch.split(torch.arange(len(classes)), _EVALUATION_BATCH)):
+            shown = torch.stack([greys[index][worst[index]][None] for index in batch.tolist()])
+            self._add(tally, shown, classes[batch])
         return tally.over_processes()
+
+    def _worst(self, greys: Sequence[Tensor] | Tensor) -> Tensor:
+        return worst_pages(self._network, greys, self._preprocessing, self._device)
 
     def _add(self, tally: _Tally, greys: Tensor, classes: Tensor) -> Tensor:
         images, targets = greys.to(self._device), classes.to(self._device)
@@ -196,6 +206,7 @@ class _Run:
             "network": self._network.state_dict(),
             "optimizer": self._optimizer.state_dict(),
             "schedule": self._schedule.state_dict() if self._schedule else None,
+            "worst": self._dealer.worst_N,
         }
 
     def restore(self, state: State) -> None:
@@ -205,6 +216,7 @@ class _Run:
         self._optimizer.load_state_dict(state["optimizer"])
         if self._schedule:
             self._schedule.load_state_dict(state["schedule"])
+        self._dealer.worst_N = state["worst"]
         self.best = state["best"] or copy.deepcopy(self._network.state_dict())
 
     def _batches(self, epoch: int) -> list[list[int]]:
@@ -321,7 +333,3 @@ class _Tally:
     @property
     def accuracy(self) -> float:
         return float(self._right) / self._count
-
-
-def _evaluation_batches(greys: Tensor, classes: Tensor) -> Sequence[tuple[Tensor, Tensor]]:
-    return list(zip(torch.split(greys, _EVALUATION_BATCH), torch.split(classes, _EVALUATION_BATCH), strict=True))

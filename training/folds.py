@@ -18,7 +18,7 @@ from inspection.novelty import DESCRIPTION, Novelty, describe
 from inspection.verdict import LABELS
 from settings.schema import TrainingSettings
 from training.certify import tail_quantile
-from training.dataset import LabelledImage, stack
+from training.dataset import LabelledImage, all_pages
 
 _FEW_NIO = 300  # from here on one validation part holds enough of them for its lowest scores to say something
 _DEFAULT_FOLDS = 4
@@ -29,19 +29,23 @@ _SMALLEST_SPREAD = 0.03  # a channel that all of a few good images leave silent 
 
 @dataclass(frozen=True)
 class Scored:
-    """What a network that was not fitted to them says of images.
+    """What a network that was not fitted to them says of images; of a stack the highest that it says of a page.
+
+    For that is what verdicts come to: a stack is nio if any of its pages is.
 
     Attributes:
-        images: In the order of the other three.
+        images: In the order of the others.
         log_odds: Of nio `[N]`.
         distances: From the good images that the network was fitted to `[N]`.
         oddness: Log-odds of a pseudo-defect `[N]`.
+        pages: Which page has those log-odds `[N]`, from 0.
     """
 
     images: list[LabelledImage]
     log_odds: Tensor
     distances: Tensor
     oddness: Tensor
+    pages: Tensor
 
     @property
     def is_nio(self) -> list[bool]:
@@ -82,6 +86,7 @@ def together(parts: Iterable[Scored]) -> Scored:
         torch.cat([part.log_odds for part in found]),
         torch.cat([part.distances for part in found]),
         torch.cat([part.oddness for part in found]),
+        torch.cat([part.pages for part in found]),
     )
 
 
@@ -136,8 +141,8 @@ def fit_novelty(model: Model, images: Sequence[LabelledImage]) -> None:
         raise DatasetError(
             f"only {len(good)} io images to train on, which do not tell how good ones differ: add labelled io images"
         )
-    greys, _ = stack(good)
-    described = torch.cat([describe(model.stages(part)) for part in _normalised(model, greys)]).double().cpu()
+    seen = _normalised(model, all_pages(good))
+    described = torch.cat([describe(model.stages(part)) for part in seen]).double().cpu()
     spread_D = described.std(dim=0, correction=0).clamp(min=_SMALLEST_SPREAD)
     centre_D = described.mean(dim=0)
     covariance = LedoitWolf(assume_centered=True).fit(((described - centre_D) / spread_D).numpy()).covariance_
@@ -153,14 +158,18 @@ def fit_novelty(model: Model, images: Sequence[LabelledImage]) -> None:
 @torch.inference_mode()
 def score(model: Model, images: Sequence[LabelledImage]) -> Scored:
     """Score images, whatever the model's limits are."""
-    greys, _ = stack(images)
-    found = [model.scores(part) for part in _normalised(model, greys)]
-    return Scored(
-        list(images),
-        nio_log_odds(torch.cat([part.logits for part in found])),
-        torch.cat([part.distance for part in found]).double(),
-        torch.cat([part.oddness for part in found]).double(),
-    )
+    found = [model.scores(part) for part in _normalised(model, all_pages(images))]
+    counts = [len(image.grey) for image in images]
+    log_odds, pages = _highest(nio_log_odds(torch.cat([part.logits for part in found])), counts)
+    distances, _ = _highest(torch.cat([part.distance for part in found]).double(), counts)
+    oddness, _ = _highest(torch.cat([part.oddness for part in found]).double(), counts)
+    return Scored(list(images), log_odds, distances, oddness, pages)
+
+
+def _highest(values_P: Tensor, counts: list[int]) -> tuple[Tensor, Tensor]:
+    """The highest value of each image's pages `[N]`, and which page has it."""
+    found = [pages.max(dim=0) for pages in torch.split(values_P, counts)]
+    return torch.stack([one.values for one in found]), torch.stack([one.indices for one in found])
 
 
 def limit_novelty(model: Model, scored: Scored, budget: float) -> None:

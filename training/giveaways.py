@@ -39,6 +39,7 @@ class Outside:
         bits: Per pixel in the file.
         format: `PNG`, `TIFF`, `BMP`, `JPEG` or `DICOM`.
         border: Mean grey level of the top, bottom, left and right border, in 0..1.
+        pages: Of the file.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Outside:
     bits: int
     format: str
     border: tuple[float, float, float, float]
+    pages: int = 1
 
 
 @dataclass(frozen=True)
@@ -143,7 +145,10 @@ def _sizes(outsides: Sequence[Outside]) -> Features:
 
 
 def _formats(outsides: Sequence[Outside]) -> Features:
-    found: Features = {"the bits per pixel": np.array([one.bits for one in outsides], float)}
+    found: Features = {
+        "the bits per pixel": np.array([one.bits for one in outsides], float),
+        "the number of pages": np.array([one.pages for one in outsides], float),
+    }
     for kind in sorted({one.format for one in outsides}):
         found[f"the format {kind}"] = np.array([one.format == kind for one in outsides], float)
     return found

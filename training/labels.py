@@ -16,10 +16,16 @@ from training.folds import Scored, unidentified
 
 @dataclass(frozen=True)
 class Doubt:
-    """One image, and its calibrated nio probability by a network that was not fitted to it."""
+    """One image, its calibrated nio probability by a network that was not fitted to it, and of which page that is."""
 
     image: LabelledImage
     probability: float
+    page: int = 0
+
+    @property
+    def where(self) -> str:
+        """That page in words; nothing where there is one only."""
+        return self.image.named(self.page)
 
 
 @dataclass(frozen=True)
@@ -74,8 +80,10 @@ def check_labels(scored: Scored, model: Model, options: TrainingSettings) -> Lab
     strange = unidentified(model, scored)
     probabilities = torch.sigmoid(scored.log_odds / temperature).tolist()
     doubts = [
-        Doubt(image, rounded(probability))
-        for image, probability, unlike in zip(scored.images, probabilities, strange.tolist(), strict=True)
+        Doubt(image, rounded(probability), page)
+        for image, probability, page, unlike in zip(
+            scored.images, probabilities, scored.pages.tolist(), strange.tolist(), strict=True
+        )
         if not unlike
     ]
     doubts.sort(key=lambda doubt: doubt.probability)

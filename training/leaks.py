@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -19,7 +19,7 @@ from scipy.sparse.csgraph import connected_components
 from inspection.files import readable
 from inspection.image import GreyImage
 from inspection.verdict import LABELS, Label
-from training.copies import find_copies, thumbnail
+from training.copies import find_copies, projection, thumbnail
 from training.giveaways import Giveaway, Outside, border_levels, find_giveaways
 
 _SHOWN = 10
@@ -30,7 +30,7 @@ class Trace:
     """What is kept of an image to find leaks.
 
     Attributes:
-        content: A hash of the grey levels, whatever the file's format.
+        content: A hash of the grey levels of all pages, whatever the file's format.
         thumbnail: A small picture.
         outside: What is known of it without looking at what it shows.
     """
@@ -48,6 +48,17 @@ def trace(name: str, image: GreyImage) -> Trace:
     height, width = pixels.shape
     outside = Outside(name, width, height, image.bits, image.format, border_levels(pixels))
     return Trace(content, thumbnail(pixels), outside)
+
+
+def whole(pages: Sequence[Trace]) -> Trace:
+    """The trace of a file from those of its pages, at least one; so pages are never copies of their own stack's."""
+    first, *others = pages
+    if not others:
+        return first
+    content = hashlib.sha256("".join(page.content for page in pages).encode()).hexdigest()
+    top, bottom, left, right = np.mean([page.outside.border for page in pages], axis=0).tolist()
+    outside = replace(first.outside, pages=len(pages), border=(top, bottom, left, right))
+    return Trace(content, projection([page.thumbnail for page in pages]), outside)
 
 
 class Grouped(Protocol):

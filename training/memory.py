@@ -1,10 +1,11 @@
-"""Room for the grey levels of all images: memory while they fit, else a file that is mapped into it."""
+"""Room for the grey levels of all pages: memory while they fit, else a file that is mapped into it."""
 
 from __future__ import annotations
 
 import mmap
 import os
 import tempfile
+import threading
 from pathlib import Path
 
 import torch
@@ -32,9 +33,49 @@ def room_for(count: int, side: int, meminfo: Path = _MEMINFO) -> Tensor:
     Raises:
         DatasetError: There is no room for such a file.
     """
+    return _room(count, side, _allowed(meminfo))
+
+
+class Room:
+    """Room for the pages of files; how many a file has is known only when it is opened, by whatever thread.
+
+    Args:
+        files: How many there are; room for a page of each is made at a time, which is all that single images need.
+        side: S, pixels a side.
+        meminfo: Tells how much memory is available.
+
+    Raises:
+        DatasetError: There is no room for the first pages.
+    """
+
+    def __init__(self, files: int, side: int, meminfo: Path = _MEMINFO) -> None:
+        self._files, self._side, self._allowed = files, side, _allowed(meminfo)
+        self._lock = threading.Lock()
+        self._free = self._more(files)
+
+    def take(self, pages: int) -> Tensor:
+        """Uninitialised float32 `[P, S, S]`.
+
+        Raises:
+            DatasetError: There is no room left.
+        """
+        with self._lock:
+            if pages > len(self._free):
+                self._free = self._more(max(pages, self._files))
+            taken, self._free = self._free[:pages], self._free[pages:]
+        return taken[:, 0]
+
+    def _more(self, count: int) -> Tensor:
+        made = _room(count, self._side, self._allowed)
+        if made.nbytes <= self._allowed:
+            self._allowed -= made.nbytes
+        return made
+
+
+def _room(count: int, side: int, allowed: float) -> Tensor:
+    """`[N, 1, S, S]`: memory if it takes at most so many bytes, else a file."""
     size = count * side**2 * _BYTES
-    processes_here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    if size <= _SHARE * _available(meminfo) / processes_here:
+    if size <= allowed:
         return torch.empty(count, 1, side, side)
     folder = os.environ.get("TMPDIR", "/var/tmp")  # noqa: S108 - the file has no name that anybody could take
     try:
@@ -47,6 +88,11 @@ def room_for(count: int, side: int, meminfo: Path = _MEMINFO) -> Tensor:
             f"{folder}: no room for {size / 2**30:.1f} GiB of images, which do not fit in memory: {error.strerror}; "
             "set TMPDIR to a larger disk, or lower training.image_size"
         ) from None
+
+
+def _allowed(meminfo: Path) -> float:
+    """Bytes of memory that this process may fill with images."""
+    return _SHARE * _available(meminfo) / int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
 
 
 def _available(meminfo: Path) -> int:

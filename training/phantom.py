@@ -48,6 +48,7 @@ class Scene:
     pitch: float
     grid_angle: float
     mu: dict[str, float]  # 1/mm at this tube's energy
+    wires: float = 0.0  # height of the bond wires; in a single picture another one would only shift them
     near: list[Solid] = field(default_factory=list)  # up to four balls, a pitch away
     diagonal: list[Solid] = field(default_factory=list)
     voids: list[Solid] = field(default_factory=list)  # harmless ones
@@ -182,21 +183,26 @@ def _copper(rng: np.random.Generator, scene: Scene) -> Field:
     for x, y in [(0.0, 0.0), *((ball.x, ball.y) for ball in scene.near + scene.diagonal)]:
         for z, radius in ((half, pad), (-half, board_pad)):
             du_hw, dv_hw = view.at(x, y, z)
-            path_hw += foil * cover(radius - np.hypot(du_hw, dv_hw), view)
+            path_hw += foil * view.share(z, foil) * cover(radius - np.hypot(du_hw, dv_hw), view)
         if has_escape:
             along_hw, across_hw = along(view, (x, y, -half), escape)
             on_hw = cover(trace - np.abs(across_hw), view)
-            path_hw += foil * on_hw * cover(np.minimum(along_hw - board_pad, to_via - along_hw), view)
+            path_hw += (
+                foil
+                * view.share(-half, foil)
+                * on_hw
+                * cover(np.minimum(along_hw - board_pad, to_via - along_hw), view)
+            )
             at = (x + to_via * math.cos(escape), y + to_via * math.sin(escape))
             path_hw += _via(view, at, via_radius, top=-half, length=0.15 + 4.0 * foil)
     if has_lane:
         turn = scene.grid_angle + math.pi / 2.0 * int(rng.integers(4))
         lane = scene.pitch * (0.5 + rng.uniform(-0.08, 0.08))
         _, across_hw = along(view, (0.0, 0.0, below), turn)
-        path_hw += foil * cover(trace - np.abs(across_hw - lane), view)
+        path_hw += foil * view.share(below, foil) * cover(trace - np.abs(across_hw - lane), view)
     if has_plane:
         _, across_hw = along(view, (0.0, 0.0, below), rng.uniform(0.0, 2.0 * math.pi))
-        path_hw += foil * cover(across_hw - rng.uniform(-0.7, 0.7) * scene.pitch, view)
+        path_hw += foil * view.share(below, foil) * cover(across_hw - rng.uniform(-0.7, 0.7) * scene.pitch, view)
     return path_hw * view.stretch
 
 
@@ -216,30 +222,31 @@ def _gold(rng: np.random.Generator, scene: Scene) -> Field:
     count = int(rng.choice([0, 0, 0, 1, 2, 4, 7]))
     angle, radius = rng.uniform(0.0, math.pi), rng.uniform(*WIRE_RADIUS_MM)
     spacing, bow = rng.uniform(*WIRE_SPACING_MM), rng.normal(0.0, 0.04)
-    # At height 0 for simplicity: their true height would only shift them, and they lie at random anyway.
     first = rng.uniform(-0.5, 0.5) * scene.pitch - spacing * (count - 1) / 2.0 * rng.uniform(0.3, 1.0)
     for wire in range(count):
-        start = (-first * math.sin(angle), first * math.cos(angle), 0.0)
+        start = (-first * math.sin(angle), first * math.cos(angle), scene.wires)
         along_hw, across_hw = along(view, start, angle + rng.normal(0.0, 0.03))
         off_hw = across_hw - wire * spacing - bow * along_hw * along_hw
         chord_hw = 2.0 * np.sqrt(np.maximum(radius**2 - off_hw * off_hw, 0.0))
         if rng.random() < 0.2:
             chord_hw = chord_hw * cover(along_hw - rng.uniform(-0.4, 0.4) * scene.pitch, view)
-        path_hw += chord_hw
+        path_hw += chord_hw * view.share(scene.wires, 2.0 * radius)
     return path_hw
 
 
 def _laminate(rng: np.random.Generator, scene: Scene) -> Field:
     """Optical depth of board (glass weave, residues of flux and filler) and die."""
     view = scene.view
-    board = LAMINATE_PER_MM * rng.uniform(*LAMINATE_MM)
+    thickness = rng.uniform(*LAMINATE_MM)
+    share = view.share(-scene.half - thickness / 2.0, thickness)
+    board = LAMINATE_PER_MM * thickness * share
     weave, period = rng.uniform(0.0, 0.12), rng.uniform(0.35, 0.55)
     along_hw, across_hw = along(view, (rng.random(), rng.random(), 0.0), rng.normal(0.0, 0.05))
     turn = 2.0 * math.pi / period
     depth_hw: Field = board * (1.0 + weave * (np.sin(turn * along_hw) + np.sin(turn * across_hw)) / 2.0)
     grain_hw = gaussian_filter(rng.standard_normal(depth_hw.shape, dtype=np.float32), grain_px := 2.0)
-    depth_hw += rng.uniform(0.0, 0.015) * 2.0 * math.sqrt(math.pi) * grain_px * grain_hw
+    depth_hw += rng.uniform(0.0, 0.015) * share * 2.0 * math.sqrt(math.pi) * grain_px * grain_hw
     _, off_die_hw = along(view, (0.0, 0.0, 0.0), math.pi / 2.0 * int(rng.integers(4)))
-    die = SILICON_PER_MM * rng.uniform(0.0, 0.6)
+    die = SILICON_PER_MM * (thickness := rng.uniform(0.0, 0.6)) * view.share(scene.half + thickness / 2.0, thickness)
     depth_hw += die * cover(off_die_hw - rng.uniform(-2.0, 2.0) * scene.pitch, view)
     return depth_hw

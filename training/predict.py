@@ -8,22 +8,32 @@ from pathlib import Path
 from typing import Any
 
 from inspection.files import readable
-from inspection.image import decode
+from inspection.image import Limits, Stack, open_stack
 from inspection.inspector import Inspector
 from inspection.verdict import LABELS, Label
 from training.dataset import LabelledImage, bytes_of
+from training.evaluate import Judgement
 
 _KEPT_OF_NAME = 60  # characters, at its end; a whole name with a number before it might be too long
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """One image set aside: its label, and what the model says."""
+    """One image set aside: its label, and what the model says.
+
+    Attributes:
+        file: Its copy, in the folder of its verdict.
+        label: What it was called.
+        judged: What the model calls it.
+        probability: Of nio, of the page that decides.
+        where: Which page of how many that is, in words; nothing where there is one only.
+    """
 
     file: str
     label: Label
     judged: Label
     probability: float | None
+    where: str = ""
 
     @property
     def right(self) -> bool:
@@ -40,14 +50,14 @@ class Prediction:
         return asdict(self) | {"file": self.name}
 
 
-def predict(images: Sequence[LabelledImage], inspector: Inspector, folder: Path, max_pixels: int) -> list[Prediction]:
+def predict(images: Sequence[LabelledImage], inspector: Inspector, folder: Path, limits: Limits) -> list[Prediction]:
     """Judge images and copy each into `io/` or `nio/` of a folder, as judged.
 
     Args:
         images: The images set aside.
         inspector: With the saved model.
         folder: Where `io/` and `nio/` are made.
-        max_pixels: Limit when the images are decoded.
+        limits: Of what is decoded.
 
     Returns:
         One prediction per image whose file is still what was read, in their order; `file` is relative to `folder`.
@@ -59,10 +69,16 @@ def predict(images: Sequence[LabelledImage], inspector: Inspector, folder: Path,
         data = bytes_of(image)
         if data is None:
             continue
-        pixels = decode(data, max_pixels=max_pixels).pixels
-        verdict = inspector.inspect([pixels])[0].verdict
+        judgement = inspect_whole(inspector, open_stack(data, limits))
+        verdict = judgement.verdict
         # Sub-folders of the data set may hold equal names; the number keeps them apart and the label out.
         file = f"{verdict.label}/{index:03d}_{image.path.name[-_KEPT_OF_NAME:]}"
         (folder / file).write_bytes(data)
-        predictions.append(Prediction(file, image.label, verdict.label, verdict.probability))
+        where = image.named(judgement.page)
+        predictions.append(Prediction(file, image.label, verdict.label, verdict.probability, where))
     return predictions
+
+
+def inspect_whole(inspector: Inspector, stack: Stack) -> Judgement:
+    """Judge a file as the daemon does, page by page; one of them is in memory at a time."""
+    return Judgement([inspector.inspect([page.pixels])[0].verdict for page in stack])

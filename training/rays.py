@@ -18,12 +18,21 @@ Field = NDArray[np.floating[Any]]
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """Where each pixel's ray crosses height 0 (mm), and how far it moves sideways per mm of height."""
+    """Where each pixel's ray crosses height 0 (mm), and how far it moves sideways per mm of height.
+
+    Attributes:
+        u_hw: Where it crosses, across.
+        v_hw: Where it crosses, down.
+        pixel: A pixel's side.
+        slope: Movement per mm of height, across and down.
+        between: Heights between which there is something; what lies beyond is not seen.
+    """
 
     u_hw: Field
     v_hw: Field
     pixel: float
     slope: tuple[float, float]
+    between: tuple[float, float] = (-math.inf, math.inf)
 
     def at(self, x: float, y: float, z: float) -> tuple[Field, Field]:
         """Where each ray crosses height `z`, seen from the point (x, y)."""
@@ -34,6 +43,11 @@ class View:
         left, right = float(self.u_hw[0, 0]), float(self.u_hw[0, -1])
         top, bottom = float(self.v_hw[0, 0]), float(self.v_hw[-1, 0])
         return left - reach < x < right + reach and top - reach < y < bottom + reach
+
+    def share(self, z: float, thickness: float) -> float:
+        """Share of a layer around height `z` that lies between the heights that are seen."""
+        low, high = z - thickness / 2.0, z + thickness / 2.0
+        return max(0.0, min(high, self.between[1]) - max(low, self.between[0])) / (high - low)
 
     @property
     def stretch(self) -> float:
@@ -71,7 +85,9 @@ class Solid:
 
 def path_length(span: tuple[Field, Field], view: View) -> Field:
     """Length of each ray between the heights of `span`, in mm; 0 where it misses."""
-    return np.maximum(span[1] - span[0], 0.0) * view.stretch
+    low, high = view.between
+    inside_hw: Field = np.minimum(span[1], high) - np.maximum(span[0], low)
+    return np.maximum(inside_hw, 0.0) * view.stretch
 
 
 def shared(one: tuple[Field, Field], other: tuple[Field, Field]) -> tuple[Field, Field]:

@@ -6,38 +6,49 @@ from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
 import torch
+from torch import Tensor
 
 from inspection.reference import Reference, distribution
 from inspection.signals import Signals, grey_signals, measure
-from inspection.verdict import Verdict
 from training.dataset import LabelledImage
+from training.evaluate import Judgement
 
 _BATCH = 64
 
 T = TypeVar("T")
 
 
-def make_reference(judged: Sequence[tuple[LabelledImage, Verdict]], fitted: Sequence[LabelledImage]) -> Reference:
-    """Sum up the io images of a data set.
+def make_reference(judged: Sequence[tuple[LabelledImage, Judgement]], fitted: Sequence[LabelledImage]) -> Reference:
+    """Sum up the io images of a data set; of a stack every page, as the daemon charts them.
 
     The daemon charts what it judged io, so of the images that it could misjudge only those count that it would not.
     What the model makes of images that it was fitted to is no yardstick, but their grey levels are, and the more
     images, the smaller the shift that can be told from chance.
 
     Args:
-        judged: Images that the model was not fitted to, with its verdicts.
+        judged: Images that the model was not fitted to, and what it made of them.
         fitted: Images that it was fitted to.
     """
-    held_out = [(image, verdict) for image, verdict in judged if image.label == verdict.label == "io"]
+    held_out = [
+        (image, page, verdict)
+        for image, one in judged
+        if image.label == one.verdict.label == "io"
+        for page, verdict in enumerate(one.pages)
+    ]
     found: dict[str, list[tuple[float, str]]] = {}
     for batch in _batches(held_out):
-        greys_N1SS = torch.stack([image.grey for image, _ in batch])
-        _collect(found, [image for image, _ in batch], measure(greys_N1SS, [verdict for _, verdict in batch]))
-    for images in _batches([image for image in fitted if image.label == "io"]):
-        _collect(found, images, grey_signals(torch.stack([image.grey for image in images])))
+        greys_N1SS = _greys([(image, page) for image, page, _ in batch])
+        _collect(found, [image for image, _, _ in batch], measure(greys_N1SS, [verdict for _, _, verdict in batch]))
+    good = [image for image in fitted if image.label == "io"]
+    for pages in _batches([(image, page) for image in good for page in range(len(image.grey))]):
+        _collect(found, [image for image, _ in pages], grey_signals(_greys(pages)))
     labels = [image.label for image in (*(image for image, _ in judged), *fitted)]
     signals = {name: distribution(*zip(*pairs, strict=True)) for name, pairs in found.items()}
     return Reference(signals=signals, nio_share=labels.count("nio") / len(labels))
+
+
+def _greys(pages: Sequence[tuple[LabelledImage, int]]) -> Tensor:
+    return torch.stack([image.grey[page][None] for image, page in pages])
 
 
 def _collect(

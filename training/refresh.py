@@ -18,17 +18,18 @@ from numpy.typing import NDArray
 from inspection.device import choose_device
 from inspection.errors import DatasetError, NotPromotedError
 from inspection.files import readable
+from inspection.image import Limits
 from inspection.inspector import Inspector
 from inspection.model import Certificate, Model, ModelCard, load, save
-from inspection.verdict import LABELS, Label, Verdict
+from inspection.verdict import LABELS, Label
 from settings.schema import CURRENT, Settings
 from training import processes
 from training.build import be_repeatable, build, say
 from training.certify import Tested, certify
 from training.checkpoint import NAME, Checkpoint, fingerprint
 from training.contest import hold_gate
-from training.dataset import Dataset, LabelledImage, Part, group_of, pixels_of, read, split, stack
-from training.evaluate import Evaluation, evaluate, table, verdicts
+from training.dataset import Dataset, LabelledImage, Part, group_of, page_of, read, split
+from training.evaluate import Evaluation, Judgement, evaluate, judge_files, table
 from training.fit import History
 from training.folds import Scored
 from training.gate import GATE, as_text, write_record
@@ -71,6 +72,9 @@ def refresh(settings: Settings, *, force: bool = False) -> Path:
         print(f"  skipped {readable(str(path))}: {reason}")
     for kept, dropped in dataset.duplicates:
         print(f"  left out {readable(str(dropped))}: the same image as {readable(str(kept))}")
+    stacks = [image for image in dataset.images if image.is_stack]
+    if stacks:
+        print(f"  {len(stacks)} of {len(dataset.images)} are stacks, of {sum(len(one.grey) for one in stacks)} pages")
 
     operators = read_operators(settings)
     print(f"  {operators.text()}")
@@ -110,13 +114,13 @@ def _test_and_promote(
 ) -> Path:
     """What follows when the weights and the limits are there."""
     say("test: images that neither weights nor limits were chosen on")
-    tested = verdicts(model, stack(parts["test"])[0])
-    test = evaluate([image.label for image in parts["test"]], tested)
+    tested = list(zip(parts["test"], judge_files(model, parts["test"]), strict=True))
+    test = evaluate([image.label for image, _ in tested], [one.verdict for _, one in tested])
     print(table(test))
     certificate = certify(
         [
-            Tested(image.path.name, image.group, verdict.label == "nio")
-            for image, verdict in zip(parts["test"], tested, strict=True)
+            Tested(image.path.name, image.group, one.verdict.label == "nio")
+            for image, one in tested
             if image.label == "nio"
         ],
         settings.training.required_recall,
@@ -126,30 +130,30 @@ def _test_and_promote(
     print(f"  {certificate}")
 
     say("reference: how io images look, for the watch over drift")
-    model = _with_reference(model, list(zip(parts["test"], tested, strict=True)), parts["train"] + parts["validation"])
+    model = _with_reference(model, tested, parts["train"] + parts["validation"])
 
     say("save")
     card = _filled_card(model.card, certificate, operators, parts, settings, test)
-    golden = _golden(parts["test"], settings)
+    golden = _golden(tested, Limits.of(settings.inbox))
     folder = save(settings.paths.models, replace(model, card=card), golden, {SEEN: seen_lines(parts)})
     print(f"  {folder}")
 
     say("predict the images set aside, and report")
     inspector = Inspector(load(folder, device), settings.cam.method, only_last_conv=settings.cam.only_last_conv)
-    predictions = predict(parts["unseen"], inspector, folder / "report" / "unseen", settings.inbox.max_pixels)
+    predictions = predict(parts["unseen"], inspector, folder / "report" / "unseen", Limits.of(settings.inbox))
     print(f"  {_how_many_right(predictions, len(parts['unseen']))}")
     findings = Findings(
         dataset=dataset,
         parts={str(part): images for part, images in parts.items()},
         history=history,
         test=test,
-        test_verdicts=tested,
+        tested=[one for _, one in tested],
         certificate=certificate,
         labels=check_labels(scored, inspector.model, settings.training),
         predictions=predictions,
         options=settings.training,
     )
-    print(f"  {write_report(folder / 'report', findings, inspector, settings.inbox.max_pixels)}")
+    print(f"  {write_report(folder / 'report', findings, inspector, Limits.of(settings.inbox))}")
 
     champion = in_use(settings.paths.models)
     say(f"gate: {folder.name} against {champion.name if champion else 'none'}")
@@ -191,7 +195,7 @@ def _how_many_right(predictions: Sequence[Prediction], aside: int) -> str:
 
 
 def _with_reference(
-    model: Model, judged: Sequence[tuple[LabelledImage, Verdict]], fitted: Sequence[LabelledImage]
+    model: Model, judged: Sequence[tuple[LabelledImage, Judgement]], fitted: Sequence[LabelledImage]
 ) -> Model:
     reference = make_reference(judged, fitted)
     for name, known in reference.signals.items():
@@ -219,13 +223,18 @@ def _filled_card(
     )
 
 
-def _golden(images: Sequence[LabelledImage], settings: Settings) -> list[tuple[NDArray[np.float32], Label]]:
-    """A few test images of each label; large ones as the network sees them, to keep a model folder small."""
+def _golden(
+    tested: Sequence[tuple[LabelledImage, Judgement]], limits: Limits
+) -> list[tuple[NDArray[np.float32], Label]]:
+    """A few test images of each label; large ones as the network sees them, to keep a model folder small.
+
+    Of a stack the page that decides.
+    """
     golden: list[tuple[NDArray[np.float32], Label]] = []
     for label in LABELS:
-        chosen = sorted((image for image in images if image.label == label), key=lambda image: image.sha256)
-        for image in chosen[:GOLDEN_PER_LABEL]:
-            pixels = pixels_of(image, settings.inbox.max_pixels)
+        chosen = sorted((one for one in tested if one[0].label == label), key=lambda one: one[0].sha256)
+        for image, judgement in chosen[:GOLDEN_PER_LABEL]:
+            pixels = page_of(image, judgement.page, limits)
             small = pixels.size <= _GOLDEN_MAX_PIXELS
-            golden.append((pixels if small else image.grey[0].numpy(), label))
+            golden.append((pixels if small else image.grey[judgement.page].numpy(), label))
     return golden

@@ -14,14 +14,15 @@ import torch
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from inspection.files import readable
+from inspection.image import Limits
 from inspection.inspector import Inspector
 from inspection.model import Certificate
 from inspection.verdict import LABELS, Label, Verdict
 from settings.schema import TrainingSettings
 from training import figures
 from training.augment import augment
-from training.dataset import Dataset, LabelledImage, pixels_of
-from training.evaluate import Evaluation, as_judged
+from training.dataset import Dataset, LabelledImage, page_of
+from training.evaluate import Evaluation, Judgement, as_judged
 from training.fit import History
 from training.labels import Doubt, LabelCheck
 from training.predict import Prediction
@@ -39,7 +40,7 @@ class Findings:
     parts: dict[str, list[LabelledImage]]
     history: History
     test: Evaluation
-    test_verdicts: list[Verdict]
+    tested: list[Judgement]
     certificate: Certificate
     labels: LabelCheck
     predictions: list[Prediction]
@@ -49,6 +50,11 @@ class Findings:
     def _folder(self) -> str:
         return os.path.commonpath([image.path.parent for image in self.dataset.images]) + os.sep
 
+    @property
+    def test_verdicts(self) -> list[Verdict]:
+        """On the test images, in their order."""
+        return [one.verdict for one in self.tested]
+
     def name(self, path: Path | str) -> str:
         """A file's name for people, from the data set's folder on: where that lies is no customer's business."""
         return readable(str(path).removeprefix(self._folder))
@@ -56,10 +62,11 @@ class Findings:
 
 @dataclass(frozen=True)
 class Judged:
-    """A test image and its verdict."""
+    """A test image, its verdict, and the page that this is about, from 0."""
 
     image: LabelledImage
     verdict: Verdict
+    page: int
 
     @property
     def wrong(self) -> bool:
@@ -82,21 +89,21 @@ class Shown:
     lines: list[str]
 
 
-def write_report(folder: Path, findings: Findings, inspector: Inspector, max_pixels: int) -> Path:
+def write_report(folder: Path, findings: Findings, inspector: Inspector, limits: Limits) -> Path:
     """Write `index.html`, which needs no other file, and `metrics.json`.
 
     Args:
         folder: Where the report goes; made if it is not there.
         findings: What the training found.
         inspector: With the trained model, for the maps.
-        max_pixels: Limit when images are decoded again for the pictures.
+        limits: Of what is decoded again for the pictures.
 
     Returns:
         The page.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    good = [image for image in findings.parts["test"] if image.label == "io"][:_STRANGE]
-    strange = judge_strange([pixels_of(image, max_pixels) for image in good], inspector.model)
+    good = [one for one in _judged(findings) if one.image.label == "io"][:_STRANGE]
+    strange = judge_strange([page_of(one.image, one.page, limits) for one in good], inspector.model)
     numbers = {
         "model": inspector.model.card.model_dump(mode="json", exclude={"golden"}),
         "history": findings.history.as_dict(),
@@ -106,17 +113,27 @@ def write_report(folder: Path, findings: Findings, inspector: Inspector, max_pix
             for kind in strange
         ],
         "doubted_labels": [
-            {"file": findings.name(doubt.image.path), "label": doubt.image.label, "probability": doubt.probability}
+            {
+                "file": findings.name(doubt.image.path),
+                "where": doubt.where,
+                "label": doubt.image.label,
+                "probability": doubt.probability,
+            }
             for doubt in (*findings.labels.nio, *findings.labels.io)
         ],
     }
     (folder / "metrics.json").write_text(json.dumps(numbers, indent=2, allow_nan=False) + "\n", "utf-8")
     page = folder / "index.html"
-    page.write_text(_page(findings, strange, inspector, max_pixels), "utf-8")
+    page.write_text(_page(findings, strange, inspector, limits), "utf-8")
     return page
 
 
-def _page(findings: Findings, strange: list[StrangeKind], inspector: Inspector, max_pixels: int) -> str:
+def _judged(findings: Findings) -> list[Judged]:
+    pairs = zip(findings.parts["test"], findings.tested, strict=True)
+    return [Judged(image, one.verdict, one.page) for image, one in pairs]
+
+
+def _page(findings: Findings, strange: list[StrangeKind], inspector: Inspector, limits: Limits) -> str:
     environment = Environment(
         loader=PackageLoader("training"),
         autoescape=True,
@@ -143,7 +160,7 @@ def _page(findings: Findings, strange: list[StrangeKind], inspector: Inspector, 
         "score_histogram": figures.score_histogram(labels, findings.test_verdicts, findings.test.threshold),
         "novelty_histogram": figures.novelty_histogram(labels, findings.test_verdicts),
         "training_curves": figures.training_curves(findings.history),
-        "galleries": _galleries(findings, inspector, max_pixels),
+        "galleries": _galleries(findings, inspector, limits),
         "novel": {
             label: sum(
                 is_novel(verdict) for one, verdict in zip(labels, findings.test_verdicts, strict=True) if one == label
@@ -152,10 +169,10 @@ def _page(findings: Findings, strange: list[StrangeKind], inspector: Inspector, 
         },
         "strange": strange,
         "doubts": {
-            label: [_doubt(doubt, findings.name(doubt.image.path), max_pixels) for doubt in doubts[:_SHOWN]]
+            label: [_doubt(doubt, findings.name(doubt.image.path), limits) for doubt in doubts[:_SHOWN]]
             for label, doubts in (("nio", findings.labels.nio), ("io", findings.labels.io))
         },
-        "seen": _what_the_network_sees(findings, inspector, max_pixels),
+        "seen": _what_the_network_sees(findings, inspector, limits),
         "parts": {
             part: [sum(image.label == label for image in images) for label in LABELS]
             for part, images in findings.parts.items()
@@ -166,9 +183,9 @@ def _page(findings: Findings, strange: list[StrangeKind], inspector: Inspector, 
     return environment.get_template("report.html").render(context)
 
 
-def _galleries(findings: Findings, inspector: Inspector, max_pixels: int) -> list[tuple[str, list[Shown]]]:
+def _galleries(findings: Findings, inspector: Inspector, limits: Limits) -> list[tuple[str, list[Shown]]]:
     """The worst mistakes, or where there is none of a kind the nearest to one; misses first. Then the surest nio."""
-    test = [Judged(*pair) for pair in zip(findings.parts["test"], findings.test_verdicts, strict=True)]
+    test = _judged(findings)
     nio = sorted((one for one in test if one.image.label == "nio"), key=lambda one: one.score)
     io = sorted((one for one in test if one.image.label == "io"), key=lambda one: -one.score)
     missed, called = [one for one in nio if one.wrong], [one for one in io if one.wrong]
@@ -182,7 +199,7 @@ def _galleries(findings: Findings, inspector: Inspector, max_pixels: int) -> lis
         else ("No io image was called nio; these came nearest", io[:half]),
         ("The surest defects", [one for one in reversed(nio) if one.verdict.reason == "defect"][:half]),
     ]
-    return [(title, [_with_map(one, inspector, max_pixels) for one in images]) for title, images in chosen]
+    return [(title, [_with_map(one, inspector, limits) for one in images]) for title, images in chosen]
 
 
 def _heading(what: str, meaning: str, images: Sequence[Judged]) -> str:
@@ -190,14 +207,15 @@ def _heading(what: str, meaning: str, images: Sequence[Judged]) -> str:
     return f"{what} ({meaning}){shown}"
 
 
-def _with_map(judged: Judged, inspector: Inspector, max_pixels: int) -> Shown:
-    pixels = pixels_of(judged.image, max_pixels)
+def _with_map(judged: Judged, inspector: Inspector, limits: Limits) -> Shown:
+    pixels, where = page_of(judged.image, judged.page, limits), judged.image.named(judged.page)
     verdict = judged.verdict
     return Shown(
         figures.stretched(pixels),
         figures.mapped(pixels, inspector.inspect([pixels])[0]),
         readable(judged.image.path.name),
-        [
+        [where] * bool(where)
+        + [
             f"labelled {judged.image.label}, judged {verdict.label} ({verdict.reason})",
             f"p(nio) {_number(verdict.probability)}, threshold {_number(verdict.threshold)}",
             f"novelty {_number(verdict.novelty)}",
@@ -205,22 +223,25 @@ def _with_map(judged: Judged, inspector: Inspector, max_pixels: int) -> Shown:
     )
 
 
-def _doubt(doubt: Doubt, name: str, max_pixels: int) -> Shown:
-    picture = figures.stretched(pixels_of(doubt.image, max_pixels))
-    lines = [f"labelled {doubt.image.label}", f"p(nio) {_number(doubt.probability)}"]
+def _doubt(doubt: Doubt, name: str, limits: Limits) -> Shown:
+    picture = figures.stretched(page_of(doubt.image, doubt.page, limits))
+    lines = [doubt.where] * bool(doubt.where) + [
+        f"labelled {doubt.image.label}",
+        f"p(nio) {_number(doubt.probability)}",
+    ]
     return Shown(picture, None, name, lines)
 
 
-def _what_the_network_sees(findings: Findings, inspector: Inspector, max_pixels: int) -> list[Shown]:
+def _what_the_network_sees(findings: Findings, inspector: Inspector, limits: Limits) -> list[Shown]:
     """One raw image beside what the network gets, an augmented self, and what the decoder rebuilds of it."""
-    image = findings.parts["test"][0]
-    raw = pixels_of(image, max_pixels)
+    one = _judged(findings)[0]
+    raw = page_of(one.image, one.page, limits)
     normalised = inspector.model.batch([raw])
     with torch.inference_mode():
         _, rebuilt = inspector.model.network(normalised)
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        changed = augment(image.grey[None], findings.options.vertical_flip)
+        changed = augment(one.image.grey[one.page][None, None], findings.options.vertical_flip)
     return [
         Shown(figures.stretched(pixels), None, title, lines)
         for title, lines, pixels in (

@@ -16,16 +16,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
 from inspection.errors import ConfigError, SolderwatchError
 from training.defects import DEFECTS
 from training.exposure import SimulatedImage, simulate_image
+from training.slices import SimulatedStack, simulate_stack
 
 __all__ = ["DEFECTS", "SimulatedImage", "Simulation", "main", "simulate", "simulate_image"]
 
 COLUMNS = ("file", "label", "defect", "severity", "seed", "index", "bits", "width", "height", "mask")
+STACK_COLUMNS = (*COLUMNS, "slices", "showing")
+MOST_SLICES = 64
 SIZE_PX = (32, 2048)
 _PNG_EFFORT = 4  # of 9: noise hardly compresses, and more effort only takes longer
 
@@ -55,9 +59,13 @@ def simulate(
     size: int | None = None,
     defects: Sequence[str] = DEFECTS,
     least_severity: float = 0.0,
+    slices: int = 1,
     progress: bool = False,
 ) -> Simulation:
     """Write `out/io/*.png`, `out/nio/*.png`, `out/masks/*.png` (one per nio image) and `out/labels.csv`.
+
+    With several slices they are TIFF files of as many pages, the masks too, and the table says which pages show the
+    defect.
 
     The same arguments give the same bytes. Joint, surroundings, exposure and noise of image `i` depend on
     `seed` and `i` alone; which defect it has, if any, is dealt out at random: neither name nor order tells.
@@ -71,6 +79,7 @@ def simulate(
         size: side in pixels of square images; None varies size and aspect.
         defects: some of `DEFECTS`.
         least_severity: 0 to 1; no nio image is less severe than that, and 0 lets in the hardest ones.
+        slices: pages per file, each focused at another height of the joint.
         progress: show a bar on stderr if that is a terminal.
 
     Returns:
@@ -81,16 +90,22 @@ def simulate(
         OSError: a file cannot be written.
     """
     _check(io=io, nio=nio, seed=seed, bits=bits, size=size, defects=defects, least_severity=least_severity)
+    if not 1 <= slices <= MOST_SLICES:
+        raise ConfigError(f"--slices must lie in 1..{MOST_SLICES}, not {slices}")
     _claim(out)
     rows = []
     plan = _plan(io, nio, seed, defects)
     for index, defect in enumerate(tqdm(plan, unit="image", disable=None if progress else True)):
         rng = np.random.default_rng([seed, index])
-        image = simulate_image(rng, defect, bits=bits, size=size, least_severity=least_severity)
+        image: SimulatedImage | SimulatedStack
+        if slices == 1:
+            image = simulate_image(rng, defect, bits=bits, size=size, least_severity=least_severity)
+        else:
+            image = simulate_stack(rng, defect, slices, bits=bits, size=size, least_severity=least_severity)
         rows.append(_write(out, image, seed=seed, index=index))
     labels = out / "labels.csv"
     with labels.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
+        writer = csv.DictWriter(stream, COLUMNS if slices == 1 else STACK_COLUMNS, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
     return Simulation(io=io, nio=nio, labels=labels)
@@ -141,15 +156,12 @@ def _plan(io: int, nio: int, seed: int, defects: Sequence[str]) -> list[str | No
     return [shown[place] for place in order]
 
 
-def _write(out: Path, image: SimulatedImage, *, seed: int, index: int) -> dict[str, str | int]:
-    """Write one image, and its mask if it is nio; returns its row of the table."""
-    name = f"sim_{index:06d}.png"
+def _write(out: Path, image: SimulatedImage | SimulatedStack, *, seed: int, index: int) -> dict[str, str | int]:
+    """Write one image or stack, and its masks if it is nio; returns its row of the table."""
+    name = f"sim_{index:06d}{'.tif' if isinstance(image, SimulatedStack) else '.png'}"
     file, mask = f"{image.label}/{name}", f"masks/{name}" if image.defect else ""
-    height, width = image.pixels.shape
-    Image.fromarray(image.pixels).save(out / file, compress_level=_PNG_EFFORT)
-    if mask:
-        Image.fromarray(image.mask.astype(np.uint8) * 255).save(out / mask)
-    return {
+    height, width = image.pixels.shape[-2:]
+    row = {
         "file": file,
         "label": image.label,
         "defect": image.defect or "",
@@ -161,6 +173,21 @@ def _write(out: Path, image: SimulatedImage, *, seed: int, index: int) -> dict[s
         "height": height,
         "mask": mask,
     }
+    if isinstance(image, SimulatedStack):
+        _write_pages(out / file, image.pixels)
+        if mask:
+            _write_pages(out / mask, image.masks.astype(np.uint8) * 255)
+        showing = " ".join(str(page + 1) for page in image.showing)
+        return {**row, "slices": len(image.pixels), "showing": showing}
+    Image.fromarray(image.pixels).save(out / file, compress_level=_PNG_EFFORT)
+    if mask:
+        Image.fromarray(image.mask.astype(np.uint8) * 255).save(out / mask)
+    return row
+
+
+def _write_pages(path: Path, pages_khw: NDArray[np.uint8] | NDArray[np.uint16]) -> None:
+    first, *others = (Image.fromarray(page_hw) for page_hw in pages_khw)
+    first.save(path, save_all=True, append_images=others, compression="tiff_deflate")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -192,6 +219,14 @@ def _parser() -> argparse.ArgumentParser:
         default=0.0,
         help="no defective image is less severe than this: 0 (default; some are hard to see) to 1 (all obvious)",
     )
+    parser.add_argument(
+        "--slices",
+        metavar="N",
+        type=int,
+        default=1,
+        help="make stacks: multi-page TIFF files of so many slices, each focused at another height of the joint, a "
+        "defect visible in some of them only (default: 1, single images as PNG files)",
+    )
     return parser
 
 
@@ -210,6 +245,7 @@ def main(argv: list[str] | None = None) -> int:
             size=args.size,
             defects=defects,
             least_severity=args.least_severity,
+            slices=args.slices,
             progress=True,
         )
     except SolderwatchError as error:

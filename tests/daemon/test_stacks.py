@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,9 @@ from harness import Nursery, read_events
 from numpy.typing import NDArray
 from PIL import Image
 
+from daemon.batches import Batches
+from daemon.claim import Claim
+from daemon.judging import Opened, Twins
 from inspection.image import GreyImage, Stack, decode
 from inspection.inspector import Inspector
 from inspection.model import load
@@ -124,3 +128,25 @@ def test_a_damaged_page_puts_the_file_away(nursery: Nursery, line: Path, pages: 
     assert events["damaged.tif"]["error"].startswith("page 3 of 4: ")
     assert events["worse.tif"]["error"].startswith("page 4 of 4: ")
     assert (line / "data" / "quarantine" / "damaged.tif").read_bytes() == files["damaged.tif"]
+
+
+def test_batches_find_what_is_found_page_by_page(pages: Pages, inspector: Inspector) -> None:
+    """On a GPU, where pages of several files share batches, each file has the record that it has on a CPU."""
+    io, nio = pages["io"], pages["nio"]
+    files = {"a": [io[0], nio[0], nio[1]], "b": [io[1]], "c": io, "d": [nio[2]], "e": [io[2], io[3], nio[3]]}
+    stacks = {name: Stack("TIFF", [partial(in_memory, page) for page in drawn]) for name, drawn in files.items()}
+
+    def opened(claim: Claim) -> Opened:
+        return Opened(claim, stacks[claim.source.name], "", 0, 0.0)
+
+    with ThreadPoolExecutor(2) as pool:
+        batches = Batches(pool, opened, 4, lambda: True)
+        claims = [Claim(Path(name), Path(name), 1, "", settled=True) for name in stacks]
+        records = [result.result(60).record for result in batches.submit(Twins(inspector), claims)]
+        batches.close()
+    for record, stack in zip(records, stacks.values(), strict=True):
+        found = inspect_stack(inspector, stack)
+        assert (record["pages"], record["page"]) == (len(stack), found.page + 1)
+        if len(stack) > 1:
+            scores = [verdict.probability for verdict in found.verdicts]
+            assert record["scores"]["nio_probability"] == pytest.approx(scores, abs=2e-6)

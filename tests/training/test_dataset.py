@@ -6,6 +6,7 @@ import hashlib
 import os
 import random
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from inspection.errors import DatasetError
+from inspection.image import Limits
 from inspection.verdict import LABELS, Label
 from settings import Settings
 from settings.schema import TrainingSettings, Unseen
@@ -25,12 +27,13 @@ from training.dataset import (
     Dataset,
     LabelledImage,
     Part,
+    all_pages,
     bytes_of,
+    classes_of,
     group_of,
-    pixels_of,
+    page_of,
     read,
     split,
-    stack,
 )
 
 Split = dict[Part, list[LabelledImage]]
@@ -359,20 +362,25 @@ def test_a_file_that_is_gone(folder: Path) -> None:
     settings = settings_for(folder)
     image, other, *_ = read(settings).images
     assert bytes_of(image) == image.path.read_bytes()
-    assert pixels_of(image, 10**6).shape != image.grey.shape[1:]
+    assert page_of(image, 0, Limits(10**6)).shape != image.grey.shape[1:]
     image.path.unlink()
     shutil.copyfile(folder / "dataset" / "nio" / "c.png", other.path)
     for lost in (image, other):
         assert bytes_of(lost) is None
-        assert np.array_equal(pixels_of(lost, 10**6), lost.grey[0])
+        assert np.array_equal(page_of(lost, 0, Limits(10**6)), lost.grey[0])
 
 
-def test_stack() -> None:
-    """Grey levels and classes keep the order of the images; nio is class 1."""
+def test_pages_and_classes() -> None:
+    """Grey levels and classes keep the order of the images, pages that of their stack; nio is class 1."""
     images = [labelled("a", "nio"), labelled("b", "io"), labelled("c", "nio")]
-    greys, classes = stack(images)
-    assert greys.shape == (3, 1, 1, 1)
-    assert classes.tolist() == [1, 0, 1]
+    levels = iter(range(4))
+    images = [
+        replace(image, grey=torch.stack([torch.full((1, 1), float(next(levels))) for _ in range(pages)]))
+        for image, pages in zip(images, (1, 2, 1), strict=True)
+    ]
+    assert all_pages(images).shape == (4, 1, 1, 1)
+    assert all_pages(images).flatten().tolist() == [0, 1, 2, 3]
+    assert classes_of(images).tolist() == [1, 0, 1]
 
 
 def test_a_renamed_copy_does_not_move_an_image(tmp_path: Path) -> None:

@@ -139,7 +139,9 @@ def test_together_keeps_what_belongs_together() -> None:
     """The scores of several folds stand beside their own images."""
     numbers = [torch.tensor([1.0, 2.0]).double(), torch.tensor([3.0]).double()]
     images = [[image("io", "a"), image("nio", "b")], [image("io", "c")]]
-    found = together(Scored(*pair, pair[1] * 10, pair[1] * 100) for pair in zip(images, numbers, strict=True))
+    found = together(
+        Scored(*pair, pair[1] * 10, pair[1] * 100, pair[1] * 0) for pair in zip(images, numbers, strict=True)
+    )
     assert [one.group for one in found.images] == ["a", "b", "c"]
     assert found.log_odds.tolist() == [1, 2, 3]
     assert found.distances.tolist() == [10, 20, 30]
@@ -159,9 +161,9 @@ class TestLimits:
         for _ in range(draws):
             distances, oddness = np.exp(rng.normal(0, 0.3, (2, count + 4000))), rng.normal(-6, 1, count + 4000)
             images = [image("io", str(index)) for index in range(count)]
-            numbers = (torch.from_numpy(part) for part in (oddness[:count], distances[0, :count], oddness[:count]))
+            numbers = [torch.from_numpy(part) for part in (oddness[:count], distances[0, :count], oddness[:count])]
             model = Model(None, None, novelty, CPU)  # type: ignore[arg-type]
-            limit_novelty(model, Scored(images, *numbers), budget)
+            limit_novelty(model, Scored(images, numbers[0], numbers[1], numbers[2], torch.zeros(count)), budget)
             new = novelty(*(torch.from_numpy(part[count:]) for part in (distances[0], oddness)))
             shares.append(float((new > 1).double().mean()))
         return float(np.mean(shares))
@@ -181,7 +183,7 @@ class TestLimits:
             model = Model(None, None, Novelty(1), CPU)  # type: ignore[arg-type]
             images = [image("io", str(index)) for index in range(20)] + [image("nio", "x")]
             numbers = torch.cat([torch.linspace(0.5, 1, 20), torch.tensor([strange])]).double()
-            limit_novelty(model, Scored(images, numbers, numbers, numbers), 0.1)
+            limit_novelty(model, Scored(images, numbers, numbers, numbers, numbers * 0), 0.1)
             limits.append((model.novelty.farthest.item(), model.novelty.oddest.item()))
         assert limits[0] == limits[1]
 

@@ -31,7 +31,8 @@ def checked(
     """The check of images by name, which begins with their label, after the threshold was chosen on their scores."""
     images = [image(name, "nio" if name.startswith("nio") else "io") for name in log_odds]
     far = [(distances or {}).get(name, 0.5) for name in log_odds]
-    scored = Scored(images, torch.tensor(list(log_odds.values())), torch.tensor(far), torch.full((len(images),), -9.0))
+    odd, pages = torch.full((len(images),), -9.0), torch.zeros(len(images), dtype=torch.long)
+    scored = Scored(images, torch.tensor(list(log_odds.values())), torch.tensor(far), odd, pages)
     limits = scored.to_choose_on(scored.distances > 1, 1.0)
     card = ModelCard(
         created="",

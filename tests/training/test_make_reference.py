@@ -14,9 +14,10 @@ from inspection.model import read_card
 from inspection.reference import SCORES
 from inspection.verdict import Label, judge
 from training.dataset import LabelledImage
+from training.evaluate import Judgement
 from training.reference import make_reference
 
-IO, NIO = judge(0.1, 0.5, 0.5), judge(0.9, 0.5, 0.5)
+IO, NIO = (Judgement([judge(probability, 0.5, 0.5)]) for probability in (0.1, 0.9))
 
 
 def labelled(label: Label, level: float) -> LabelledImage:

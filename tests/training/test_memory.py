@@ -12,8 +12,8 @@ import torch
 from inspection.errors import DatasetError
 from settings import load
 from training import memory
-from training.dataset import grey_statistics, read, stack
-from training.memory import room_for
+from training.dataset import all_pages, grey_statistics, read
+from training.memory import Room, room_for
 
 MEBIBYTE = 2**20
 
@@ -77,6 +77,21 @@ def test_no_room_at_all(little: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         room_for(100, 128, little)
 
 
+def test_pages_take_room_as_they_come(little: Path, folder: Path) -> None:
+    """Files of any number of pages get room of their own, all of it together within half of the available memory."""
+    before = mapped_files()
+    room = Room(20, 128, little)  # 64 KiB each: 64 pages fit
+    taken = [room.take(pages) for pages in (1, 5, 1, 30, 1, 40, 8)]
+    for number, pages in enumerate(taken):
+        pages.fill_(number)
+    assert [tuple(pages.shape) for pages in taken] == [(count, 128, 128) for count in (1, 5, 1, 30, 1, 40, 8)]
+    assert all(bool((pages == number).all()) for number, pages in enumerate(taken))
+    assert mapped_files() > before
+    assert list(folder.iterdir()) == []
+    del room, taken, pages
+    assert mapped_files() == before
+
+
 def test_images_are_the_same_from_a_file(
     tmp_path: Path, write_labelled: Callable[..., None], folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -90,9 +105,8 @@ def test_images_are_the_same_from_a_file(
     in_file = read(settings).images
     assert mapped_files() == before + 1
     assert list(folder.iterdir()) == []
-    greys, classes = stack(in_file)
+    greys = all_pages(in_file)
     assert torch.equal(greys, torch.stack([image.grey for image in in_memory]))
-    assert classes.tolist() == [0] * 6 + [1] * 4
     assert grey_statistics(in_file) == grey_statistics(in_memory)
     mean, std = grey_statistics(in_file)
     assert mean == pytest.approx(greys.mean().item(), abs=1e-6)

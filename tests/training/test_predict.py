@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from inspection.image import decode
+from inspection.image import Limits, decode
 from inspection.inspector import Inspector
 from inspection.model import load as load_model
 from settings import load
@@ -18,7 +18,7 @@ from training.predict import predict
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-MAX_PIXELS = 10**6
+LIMITS = Limits(10**6)
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def images(trained: Path) -> list[LabelledImage]:
 
 def test_copies(images: list[LabelledImage], inspector: Inspector, tmp_path: Path) -> None:
     """Each image is copied, byte for byte, into the folder of its verdict; what was set aside stays where it is."""
-    predictions = predict(images, inspector, tmp_path / "unseen", MAX_PIXELS)
+    predictions = predict(images, inspector, tmp_path / "unseen", LIMITS)
     copies = {path.relative_to(tmp_path / "unseen").as_posix() for path in tmp_path.rglob("*.png")}
     assert copies == {prediction.file for prediction in predictions}
     for image, prediction in zip(images, predictions, strict=True):
@@ -48,8 +48,8 @@ def test_copies(images: list[LabelledImage], inspector: Inspector, tmp_path: Pat
 
 def test_verdicts_are_those_of_the_inspector(images: list[LabelledImage], inspector: Inspector, tmp_path: Path) -> None:
     """Verdict and probability are what the daemon finds for the same file."""
-    for image, prediction in zip(images, predict(images, inspector, tmp_path, MAX_PIXELS), strict=True):
-        pixels = decode(image.path.read_bytes(), max_pixels=MAX_PIXELS).pixels
+    for image, prediction in zip(images, predict(images, inspector, tmp_path, LIMITS), strict=True):
+        pixels = decode(image.path.read_bytes(), max_pixels=LIMITS.max_pixels).pixels
         verdict = inspector.inspect([pixels])[0].verdict
         assert (prediction.judged, prediction.probability) == (verdict.label, verdict.probability)
 
@@ -62,8 +62,8 @@ def test_from_pixels_alone(images: list[LabelledImage], inspector: Inspector, tm
         other.parent.mkdir(exist_ok=True)
         shutil.copyfile(image.path, other)
         disguised.append(replace(image, path=other, label="nio" if image.label == "io" else "io", group="other"))
-    plain = predict(images, inspector, tmp_path / "plain", MAX_PIXELS)
-    renamed = predict(disguised, inspector, tmp_path / "renamed", MAX_PIXELS)
+    plain = predict(images, inspector, tmp_path / "plain", LIMITS)
+    renamed = predict(disguised, inspector, tmp_path / "renamed", LIMITS)
     assert [(p.judged, p.probability) for p in reversed(renamed)] == [(p.judged, p.probability) for p in plain]
 
 
@@ -75,7 +75,7 @@ def test_equal_names_are_kept_apart(images: list[LabelledImage], inspector: Insp
         path.parent.mkdir()
         shutil.copyfile(image.path, path)
         same.append(replace(image, path=path))
-    predictions = predict(same, inspector, tmp_path / "unseen", MAX_PIXELS)
+    predictions = predict(same, inspector, tmp_path / "unseen", LIMITS)
     assert len({prediction.file for prediction in predictions}) == 3
     assert all(prediction.file.endswith("_x.png") for prediction in predictions)
 
@@ -84,12 +84,12 @@ def test_a_file_that_is_gone(images: list[LabelledImage], inspector: Inspector, 
     """An image that was deleted or replaced during the training is left out; the others are judged as ever."""
     (tmp_path / "replaced.png").write_bytes(b"no image any more")
     lost = [replace(images[0], path=tmp_path / name) for name in ("gone.png", "replaced.png")]
-    found = predict([lost[0], images[1], lost[1]], inspector, tmp_path / "unseen", MAX_PIXELS)
+    found = predict([lost[0], images[1], lost[1]], inspector, tmp_path / "unseen", LIMITS)
     assert [prediction.label for prediction in found] == [images[1].label]
     assert len(list((tmp_path / "unseen").rglob("*.png"))) == 1
 
 
 def test_none_set_aside(inspector: Inspector, tmp_path: Path) -> None:
     """With no image set aside there are two empty folders and no prediction."""
-    assert predict([], inspector, tmp_path / "unseen", MAX_PIXELS) == []
+    assert predict([], inspector, tmp_path / "unseen", LIMITS) == []
     assert sorted(path.name for path in (tmp_path / "unseen").iterdir()) == ["io", "nio"]

@@ -17,13 +17,14 @@ import pytest
 import torch
 from PIL import Image
 
+from inspection.image import Limits
 from inspection.inspector import Inspector
 from inspection.model import Certificate, Proof
 from inspection.model import load as load_model
 from inspection.verdict import judge
 from settings import load
 from training.dataset import read, split
-from training.evaluate import evaluate
+from training.evaluate import Judgement, evaluate
 from training.fit import History
 from training.labels import Cost, Doubt, LabelCheck
 from training.predict import predict
@@ -31,7 +32,7 @@ from training.report import Findings, write_report
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-MAX_PIXELS = 10**6
+LIMITS = Limits(10**6)
 VOID = {"meta", "img", "br", "link"}
 
 
@@ -177,7 +178,7 @@ def findings(trained: Path) -> Findings:
         parts={**{str(part): images[:2] for part, images in parts.items()}, "test": test, "unseen": []},
         history=History([0.9, 0.5], [0.5, 0.7], [0.8, 0.6], [0.6, 0.8], best=1),
         test=evaluate([image.label for image in test], verdicts),
-        test_verdicts=verdicts,
+        tested=[Judgement([verdict]) for verdict in verdicts],
         certificate=Certificate(
             required_recall=0.99,
             confidence=0.95,
@@ -195,7 +196,7 @@ def findings(trained: Path) -> Findings:
 
 def written(findings: Findings, inspector: Inspector, folder: Path) -> Page:
     """The page of these findings."""
-    return Page(write_report(folder / "report", findings, inspector, MAX_PIXELS).read_text(encoding="utf-8"))
+    return Page(write_report(folder / "report", findings, inspector, LIMITS).read_text(encoding="utf-8"))
 
 
 def test_indicative(findings: Findings, inspector: Inspector, tmp_path: Path) -> None:
@@ -251,7 +252,7 @@ def with_image_set_aside(findings: Findings, inspector: Inspector, folder: Path,
     path = folder / name
     shutil.copyfile(image.path, path)
     aside = [replace(image, path=path)]
-    predictions = predict(aside, inspector, folder / "report" / "unseen", MAX_PIXELS)
+    predictions = predict(aside, inspector, folder / "report" / "unseen", LIMITS)
     test = [*aside, *findings.parts["test"][1:]]
     return replace(findings, parts={**findings.parts, "unseen": aside, "test": test}, predictions=predictions)
 
@@ -303,5 +304,5 @@ def test_no_number_no_harm(findings: Findings, inspector: Inspector, tmp_path: P
     """An image for which the network gave no number counts as unidentified and does not cost the report."""
     verdicts = [*findings.test_verdicts[:3], judge(float("nan"), 0.5, float("nan"))]
     labels = [image.label for image in findings.parts["test"]]
-    told = replace(findings, test_verdicts=verdicts, test=evaluate(labels, verdicts))
+    told = replace(findings, tested=[Judgement([verdict]) for verdict in verdicts], test=evaluate(labels, verdicts))
     assert "unidentified 0 io and 1 nio" in written(told, inspector, tmp_path).said
