@@ -137,6 +137,10 @@ class TestTiff:
         """However the pixels are parted, they are put together again."""
         check(tiff_layouts.layouts)
 
+    def test_habits_of_writers(self) -> None:
+        """Short offsets, further tags, a last strip that is filled up: the same picture."""
+        check(tiff_layouts.habits)
+
     def test_colours(self) -> None:
         """Colours keep their bits, as pixels and as planes; what is transparent is looked at as it is stored."""
         check(tiff_layouts.colours)
