@@ -6,10 +6,8 @@ on the path, writes them all into a folder.
 
 from __future__ import annotations
 
-import logging
 import re
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import pytest
@@ -26,7 +24,7 @@ from odd import (
     tiff_ranges,
     tiff_types,
 )
-from odd.cases import all_cases
+from odd.hearing import as_in_the_daemon
 from odd.scene import Case, Grey
 
 from inspection.errors import ImageError
@@ -50,17 +48,6 @@ def _silent(capfd: pytest.CaptureFixture[str]) -> Iterable[None]:
     """Whatever is read, libraries say nothing: the journal gets our own lines only, else `jq` ends there."""
     yield
     assert capfd.readouterr() == ("", "")
-
-
-@contextmanager
-def as_in_the_daemon() -> Iterator[None]:
-    """Without pytest's handlers Python prints on standard error what libraries log."""
-    root = logging.getLogger()
-    handlers, root.handlers = root.handlers, []
-    try:
-        yield
-    finally:
-        root.handlers = handlers
 
 
 def read(case: Case) -> list[GreyImage]:
@@ -326,9 +313,3 @@ class TestBmp:
     def test_damage(self) -> None:
         """Rows that are not there are no black."""
         check(bmp.damaged)
-
-
-def test_every_file_has_a_name_of_its_own() -> None:
-    """No case hides another one."""
-    names = [case.name for case in all_cases()]
-    assert len(names) == len(set(names))
