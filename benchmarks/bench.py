@@ -24,7 +24,7 @@ from inspection.network import SupervisedAutoencoder
 from inspection.novelty import DESCRIPTION, Novelty
 from inspection.verdict import Label
 from settings.schema import CURRENT
-from training.simulate import simulate
+from simulator.simulate import simulate
 
 REPO = Path(__file__).resolve().parents[1]
 SIDE = 512

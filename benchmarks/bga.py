@@ -21,10 +21,10 @@ from inspection.image import decode
 from inspection.preprocess import resize
 from inspection.verdict import LABELS, Verdict
 from settings.schema import TrainingSettings
-from training.build import be_repeatable, build
-from training.dataset import LabelledImage, group_of
-from training.evaluate import as_judged, judge_files
-from training.folds import deal
+from training.data.dataset import LabelledImage, group_of
+from training.fitting.build import be_repeatable, build
+from training.fitting.folds import deal
+from training.proof.evaluate import as_judged, judge_files
 
 _MISLABELLED = "PCBA2_r03c01"
 _SIDE = 128

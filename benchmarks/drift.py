@@ -24,18 +24,18 @@ from scipy.ndimage import gaussian_filter
 from benchmarks.real_images import BALL, BGA, lay_out
 from benchmarks.row import Row
 from benchmarks.simulated import LEAST_SEVERITY
-from daemon.drift import DriftWatch
-from daemon.folders import Folders
-from daemon.logs import open_log
+from daemon.reporting.drift import DriftWatch
+from filing.folders import Folders
+from filing.logs import open_log
 from inspection.image import decode
 from inspection.inspector import Inspection, Inspector
 from settings import Settings, load
 from settings.schema import LogSettings
-from training.build import build
-from training.dataset import read, split
-from training.evaluate import judge_files
-from training.reference import make_reference
-from training.simulate import simulate
+from simulator.simulate import simulate
+from training.data.dataset import read, split
+from training.fitting.build import build
+from training.fitting.reference import make_reference
+from training.proof.evaluate import judge_files
 
 WITHIN, UNSHIFTED = 200, 50_000
 _BEFORE, _STREAMS, _NIO_SHARE = 600, 20, 0.05

@@ -20,9 +20,9 @@ from benchmarks.row import Row, ratio_row
 from inspection.network import SupervisedAutoencoder
 from inspection.preprocess import Preprocessing
 from settings.schema import TrainingSettings
-from training.balance import BalancedImages
-from training.fit import fit
-from training.simulate import simulate
+from simulator.simulate import simulate
+from training.fitting.balance import BalancedImages
+from training.fitting.fit import fit
 
 _SIDE = 128
 _EPOCHS = 3
@@ -30,7 +30,7 @@ _FEW_EPOCHS, _MORE_EPOCHS = 2, 6
 
 
 def epoch(bench: Bench) -> Iterator[Row]:
-    """An epoch of `training.fit`, and the same batches forward and backward."""
+    """An epoch of `training.fitting.fit`, and the same batches forward and backward."""
     ratios, note = [], ""
     for run in range(bench.runs):
         torch.manual_seed(run)

@@ -19,9 +19,9 @@ from PIL import Image
 from benchmarks.real_images import BALL, BGA
 from benchmarks.row import Row
 from inspection.image import decode
-from training.copies import find_copies, thumbnail
-from training.dataset import group_of
-from training.simulate import simulate
+from simulator.simulate import simulate
+from training.data.copies import find_copies, thumbnail
+from training.data.dataset import group_of
 
 Pixels = NDArray[np.uint8]
 Plant = Callable[[Pixels, np.random.Generator], Pixels]

@@ -26,8 +26,8 @@ from inspection.model import Model, Scores, load, save
 from inspection.picture import enlarged
 from inspection.residual import NAME as RESIDUAL
 from settings.schema import CamSettings
+from simulator.simulate import DEFECTS, simulate
 from training.refresh import GOLDEN_PER_LABEL
-from training.simulate import DEFECTS, simulate
 
 _JUDGED_IO, _JUDGED_NIO = 300, 600
 _TOLERANCE = 15 / 512

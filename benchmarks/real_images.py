@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from inspection.verdict import LABELS
-from training.dataset import group_of
+from training.data.dataset import group_of
 
 BGA = Path(__file__).resolve().parents[2] / "shared" / "data" / "bga"
 BALL = r"^(PCBA\d+_r\d+c\d+)"

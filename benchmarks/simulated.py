@@ -22,10 +22,10 @@ from inspection.model import Model
 from inspection.preprocess import resize
 from inspection.verdict import Label, Verdict
 from settings.schema import TrainingSettings
-from training.build import be_repeatable, build
-from training.dataset import LabelledImage
-from training.evaluate import judge_files
-from training.simulate import DEFECTS, simulate
+from simulator.simulate import DEFECTS, simulate
+from training.data.dataset import LabelledImage
+from training.fitting.build import be_repeatable, build
+from training.proof.evaluate import judge_files
 
 _SIDE = 128
 LEARNT_IO, LEARNT_NIO = 1800, 200

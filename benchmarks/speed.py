@@ -18,7 +18,7 @@ from pathlib import Path
 from benchmarks import epochs, latency, throughput
 from benchmarks.bench import REPO, Bench, cores
 from benchmarks.row import Row, check_names, print_rows
-from daemon.folders import file_system
+from filing.folders import file_system
 
 MEASURES: dict[str, Callable[[Bench], Iterator[Row]]] = {
     "throughput": throughput.throughput,

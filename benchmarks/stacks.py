@@ -17,11 +17,11 @@ from benchmarks.row import Row
 from benchmarks.simulated import LEAST_SEVERITY
 from inspection.preprocess import resize
 from settings.schema import TrainingSettings
-from training.build import be_repeatable, build
-from training.dataset import LabelledImage, Part
-from training.evaluate import as_judged, judge_files
-from training.simulate import DEFECTS
-from training.slices import simulate_stack
+from simulator.simulate import DEFECTS
+from simulator.slices import simulate_stack
+from training.data.dataset import LabelledImage, Part
+from training.fitting.build import be_repeatable, build
+from training.proof.evaluate import as_judged, judge_files
 
 _SIDE = 64
 _SLICES = 5

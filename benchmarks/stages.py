@@ -14,12 +14,12 @@ from typing import Any
 import torch
 
 from benchmarks.bench import Line
-from daemon.claim import Claim
-from daemon.claims import Claims
-from daemon.filing import Decision, Filing
-from daemon.folders import Folders
-from daemon.inbox import Candidate
-from daemon.logs import open_log, together
+from daemon.intake.claims import Claims
+from daemon.intake.inbox import Candidate
+from filing.claim import Claim
+from filing.decisions import Decision, Filing
+from filing.folders import Folders
+from filing.logs import open_log, together
 from inspection import picture
 from inspection.image import decode
 from inspection.inspector import Inspection, Inspector
@@ -47,7 +47,7 @@ class Stages:
         folders.look()
         self._inbox = settings.paths.inbox
         self._claims = Claims(folders)
-        self._filing = Filing(folders, self._claims)
+        self._filing = Filing(folders)
         with Path(os.devnull).open("w", encoding="utf-8") as nowhere:
             self._log = open_log(settings.logs, nowhere)
         folder = settings.paths.models / CURRENT

@@ -1,18 +1,23 @@
-"""The command line of the daemon. Nothing here imports torch before it is needed: wrong input is answered at once."""
+"""The command line of the daemon. Nothing here imports torch before it is needed: wrong input is answered at once.
+
+`solderwatch` also has commands that other packages bring: the daemon knows none of these packages, and runs without.
+pyproject.toml lists them as entry points of one group, each a module with `HELP`, `add_arguments` and `run`.
+"""
 
 from __future__ import annotations
 
 import argparse
 import sys
-from importlib.metadata import version
+from collections.abc import Callable
+from importlib.metadata import distribution, version
 from pathlib import Path
 
-from daemon.folders import Folders
+from filing.folders import Folders
 from inspection.errors import SolderwatchError
 from inspection.files import readable
-from inspection.verdict import LABELS
 from settings import Settings, load
 
+_OTHERS = "solderwatch.commands"
 _HELP = """\
 Watches the inbox for X-ray images, judges each one, and files it into io (good) or nio (defective)
 with a class activation map and the verdict as JSON beside it.
@@ -58,28 +63,31 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {version('solderwatch')}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def add(name: str, run: Callable[[argparse.Namespace, Settings], int], help_: str) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=help_, description=help_.capitalize() + ".")
+        command.set_defaults(command=run)
+        command.add_argument(
+            "--config", type=Path, default=Path("config.yaml"), metavar="PATH", help="default: ./config.yaml"
+        )
+        return command
+
     for name, function, help_ in (
         ("run", _run, "watch the inbox until stopped"),
         ("check", _check, "validate configuration, folders, device and model; say each problem and its mend"),
         ("status", _status, "is it alive, what did it do, which model"),
         ("requeue", _requeue, "put quarantined files back into the inbox"),
-        ("relabel", _relabel, "overrule or confirm verdicts; the images go to the data set as well"),
     ):
-        command = commands.add_parser(name, help=help_, description=help_.capitalize() + ".")
-        command.set_defaults(command=function)
-        command.add_argument(
-            "--config", type=Path, default=Path("config.yaml"), metavar="PATH", help="default: ./config.yaml"
-        )
+        command = add(name, function, help_)
         if name == "run":
             command.add_argument("--once", action="store_true", help="empty the inbox, then exit")
         if name == "requeue":
             command.add_argument("names", nargs="*", metavar="NAME", help="a path in quarantine; without any: all")
-        if name == "relabel":
-            command.add_argument("images", nargs="+", metavar="IMAGE", help="a judged image in io or nio")
-            command.add_argument("label", choices=LABELS, help="what it is")
-            command.add_argument("--by", metavar="NAME", help="who says so; default: the login name")
         if name == "status":
             command.add_argument("--json", action="store_true", help="for programs")
+    for entry in distribution("solderwatch").entry_points.select(group=_OTHERS):
+        other = entry.load()
+        other.add_arguments(add(entry.name, other.run, other.HELP))
     return parser
 
 
@@ -94,7 +102,7 @@ def _run(arguments: argparse.Namespace, settings: Settings) -> int:
 
 
 def _check(_: argparse.Namespace, settings: Settings) -> int:
-    from daemon.check import check  # noqa: PLC0415 - imports torch
+    from daemon.reporting.check import check  # noqa: PLC0415 - imports torch
 
     print("ok       configuration")
     problems = 0
@@ -105,7 +113,7 @@ def _check(_: argparse.Namespace, settings: Settings) -> int:
 
 
 def _status(arguments: argparse.Namespace, settings: Settings) -> int:
-    from daemon.status import as_json, as_text, read_status  # noqa: PLC0415
+    from daemon.reporting.status import as_json, as_text, read_status  # noqa: PLC0415
 
     status = read_status(settings)
     print(as_json(status) if arguments.json else as_text(status))
@@ -113,23 +121,11 @@ def _status(arguments: argparse.Namespace, settings: Settings) -> int:
 
 
 def _requeue(arguments: argparse.Namespace, settings: Settings) -> int:
-    from daemon.requeue import requeue  # noqa: PLC0415
+    from daemon.intake.requeue import requeue  # noqa: PLC0415
 
     for path, back in requeue(settings, arguments.names):
         print(f"{readable(str(path))} -> {readable(str(settings.paths.inbox / back))}")
     return 0
-
-
-def _relabel(arguments: argparse.Namespace, settings: Settings) -> int:
-    from daemon.logs import open_log  # noqa: PLC0415
-    from daemon.relabel import login_name, relabel  # noqa: PLC0415
-
-    by, log = arguments.by or login_name(), open_log(settings.logs)
-    refused = 0
-    for found in relabel(settings, arguments.images, arguments.label, by, log):
-        refused += 1
-        print(f"solderwatch: {found.image}: {readable(found.why)}", file=sys.stderr)
-    return 1 if refused else 0
 
 
 if __name__ == "__main__":

@@ -8,17 +8,17 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 
-from daemon.current_model import CurrentModel
-from daemon.disk import Retention, check_room
-from daemon.drift import DriftWatch
-from daemon.folders import AwayError, Folders
-from daemon.inbox import Candidate, Inbox
-from daemon.logs import Log
+from daemon.intake.inbox import Candidate, Inbox
+from daemon.intake.survey import PassedOverLog
+from daemon.intake.trouble import Trouble
+from daemon.intake.watch import Watch
+from daemon.judging.current_model import CurrentModel
 from daemon.pipeline import GROUP, Pipeline
-from daemon.survey import PassedOverLog
-from daemon.tally import Tally
-from daemon.trouble import Trouble
-from daemon.watch import Watch
+from daemon.reporting.drift import DriftWatch
+from daemon.reporting.tally import Tally
+from filing.disk import Retention, check_room
+from filing.folders import AwayError, Folders
+from filing.logs import Log
 from inspection.errors import SolderwatchError
 from inspection.files import readable
 from settings import Settings

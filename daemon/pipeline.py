@@ -9,27 +9,25 @@ from __future__ import annotations
 import errno
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from pathlib import Path
 
-from daemon.claim import Claim
-from daemon.claims import Claims, GoneError, UnfinishedError
-from daemon.current_model import CurrentModel
-from daemon.drift import DriftWatch
-from daemon.filing import Decision, Filing
-from daemon.folders import Folders
-from daemon.inbox import Candidate, Inbox
-from daemon.judging import Judged, JudgingError, is_memory
-from daemon.logs import Log, together
-from daemon.names import utc
-from daemon.tally import Tally
-from daemon.trouble import Trouble
-from daemon.workers import Workers
+from daemon.intake.claims import Claims, GoneError, UnfinishedError
+from daemon.intake.in_hand import InHand
+from daemon.intake.inbox import Candidate, Inbox
+from daemon.intake.trouble import Trouble
+from daemon.judging import outcomes
+from daemon.judging.current_model import CurrentModel
+from daemon.judging.steps import Judged, JudgingError, is_memory
+from daemon.judging.workers import Workers
+from daemon.reporting.drift import DriftWatch
+from daemon.reporting.tally import Tally
+from filing.claim import Claim
+from filing.decisions import Decision, Filing
+from filing.folders import Folders
+from filing.logs import Log, together
 from inspection.errors import ImageError
 from inspection.files import readable
 from inspection.inspector import Inspector
@@ -83,18 +81,16 @@ class Pipeline:
     ) -> None:
         self._settings = settings
         self._folders = folders
-        self._inbox = inbox
         self._model = model
         self._log = log
         self._trouble, self._tally, self._drift = trouble, tally, drift
         self._stop, self._alive = stop, alive
         self._claims = Claims(folders)
-        self._filing = Filing(folders, self._claims)
+        self._filing = Filing(folders)
         self._workers = Workers(self._claims, settings, self._goes_on)
         self._in_flight: list[_Work] = []
         self.news = threading.Event()
-        self._in_hand: dict[Path, Claim] = {}
-        """Everything claimed and not yet filed, by its folder in work/."""
+        self._in_hand = InHand(self._claims, inbox, log, trouble)
 
     def recover(self, *, interrupted: bool) -> None:
         """Take in hand what an earlier run has left, and file what it had decided.
@@ -102,14 +98,11 @@ class Pipeline:
         Args:
             interrupted: The earlier run died, maybe of one of these images.
         """
-        for claim in self._claims.recover(interrupted=interrupted):
-            name = readable(str(claim.source))
-            self._log.info("recovered", file=name, attempts=claim.attempts, decided=claim.decided)
-            self._in_hand[claim.folder] = claim
+        self._in_hand.recover(interrupted=interrupted)
 
     def waiting(self) -> list[Claim]:
         """All that is in hand."""
-        return list(self._in_hand.values())
+        return self._in_hand.all()
 
     def close(self) -> None:
         """End the workers, and leave nothing behind."""
@@ -131,11 +124,11 @@ class Pipeline:
             return
         if self._is_poison(claim):
             error = f"judging it was begun {claim.attempts} times and never finished"
-            self._publish(self._filing.commit([self._quarantined(claim, error)], self._guard))
+            self._publish(self._filing.commit([outcomes.quarantined(claim, error)], self._guard))
             return
         if claim.interrupted:
             with self._guard(claim):
-                claim = self._in_hand[claim.folder] = self._claims.begin_again(claim)
+                claim = self._in_hand.begin_again(claim)
             if claim.interrupted:
                 return
         with self.flowing():
@@ -159,7 +152,7 @@ class Pipeline:
             How many were left in the inbox.
         """
         fresh = [candidate for candidate in candidates if not self._trouble.rests(candidate.identity)]
-        taken, left = self._take(fresh)
+        taken, left = self._in_hand.take(fresh)
         self._submit(taken)
         self._claims.settle(taken)
         while late := self._in_flight[:-GROUP]:
@@ -176,24 +169,6 @@ class Pipeline:
         self.news.clear()
         if done := [work for work in self._in_flight if work.result.done()]:
             self._finish(done)
-
-    def _take(self, candidates: Sequence[Candidate]) -> tuple[list[Claim], int]:
-        """Claim images; returns those in hand now, and how many could not be taken."""
-        claims = deque(self._claims.begin(candidates) if candidates else [])
-        taken, left = [], len(candidates)
-        try:
-            for candidate in candidates:
-                claim = claims.popleft()
-                with self._trouble.of_one(candidate.identity, candidate.relative, ours=False):
-                    found = self._claims.take(claim)
-                    left -= 1
-                    if found:
-                        self._in_hand[found.folder] = found
-                        taken.append(found)
-        finally:
-            for claim in claims:
-                self._claims.discard(claim)
-        return taken, left
 
     def _submit(self, claims: list[Claim]) -> None:
         inspector = self._model.inspector
@@ -259,59 +234,22 @@ class Pipeline:
         try:
             judged = work.result.result()
         except UnfinishedError as error:
-            self._give_back(claim, str(error))
+            self._in_hand.give_back(claim, str(error))
         except GoneError:
             self._folders.look("inbox", "work")
             self._log.warning("gone", file=readable(str(claim.source)), claimed=claim.claimed)
-            self._forget(claim)
+            self._in_hand.forget(claim)
         except ImageError as error:
             if claim.settled:
-                return self._quarantined(claim, str(error))
-            self._give_back(claim, str(error))
+                return outcomes.quarantined(claim, str(error))
+            self._in_hand.give_back(claim, str(error))
         except JudgingError as error:
             return self._not_judged(claim, error.why, work.inspector)
         except MemoryError:
             raise OSError(errno.ENOMEM, "no memory to draw its map") from None
         else:
-            return self._judged(claim, judged, work.inspector)
+            return outcomes.judged(claim, judged, work.inspector, self._settings.cam)
         return None
-
-    def _judged(self, claim: Claim, judged: Judged, inspector: Inspector) -> Decision:
-        inspection = judged.inspection
-        verdict = inspection.verdict
-        record = {
-            "time": utc(datetime.now(UTC)),
-            "file": str(claim.source),
-            "verdict": verdict.label,
-            "reason": verdict.reason,
-            "nio_probability": verdict.probability,
-            "threshold": verdict.threshold,
-            "novelty": verdict.novelty,
-            "model": inspector.model.card.model_id,
-            "device": str(inspector.model.device),
-            "runtime": inspector.runtime,
-            "cam": {
-                "method": inspection.method,
-                "only_last_conv": self._settings.cam.only_last_conv,
-                "peak": round(inspection.peak, 6),
-            },
-            **judged.record,
-            "claimed": claim.claimed,
-            "attempts": claim.attempts,
-            "milliseconds": judged.milliseconds,
-        }
-        return Decision(claim, verdict.label, record, judged.picture)
-
-    @staticmethod
-    def _quarantined(claim: Claim, error: str) -> Decision:
-        record = {
-            "time": utc(datetime.now(UTC)),
-            "file": str(claim.source),
-            "error": error,
-            "claimed": claim.claimed,
-            "attempts": claim.attempts,
-        }
-        return Decision(claim, "quarantine", record)
 
     def _not_judged(self, claim: Claim, why: Exception, inspector: Inspector) -> Decision:
         """Put the image away if it is to blame; if the processor is, nothing may be put away any more."""
@@ -319,7 +257,7 @@ class Pipeline:
             raise OSError(errno.ENOMEM, f"no memory to judge on {inspector.model.device}") from why
         self._log.error("judging_failed", file=readable(str(claim.source)), exc_info=why)
         self._model.verify()
-        return self._quarantined(claim, f"could not be judged: {type(why).__name__}: {why}")
+        return outcomes.quarantined(claim, f"could not be judged: {type(why).__name__}: {why}")
 
     def _publish(self, decisions: Sequence[Decision]) -> None:
         """Publish, log, forget; in that order, so that the log is at least once."""
@@ -334,19 +272,7 @@ class Pipeline:
                 self._trouble.filed()
         for decision in published:
             with self._guard(decision.claim):
-                self._forget(decision.claim)
-
-    def _forget(self, claim: Claim) -> None:
-        self._claims.forget(claim)
-        del self._in_hand[claim.folder]
-
-    def _give_back(self, claim: Claim, reason: str) -> None:
-        """Young files may be unfinished: their writer gets the quiet time once more."""
-        place = self._claims.give_back(claim)
-        del self._in_hand[claim.folder]
-        with suppress(FileNotFoundError):
-            self._inbox.defer(place)
-        self._log.info("given_back", file=readable(str(claim.source)), reason=reason)
+                self._in_hand.forget(decision.claim)
 
     def _guard(self, claim: Claim) -> AbstractContextManager[None]:
         return self._trouble.of_one(claim.folder, claim.source, ours=True)

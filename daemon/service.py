@@ -1,42 +1,27 @@
-"""Runs the line as a service: one daemon per work folder, signals, reload, and what systemd wants to hear."""
+"""Runs the line as a service: one daemon per work folder, signals, reload."""
 
 from __future__ import annotations
 
 import faulthandler
-import fcntl
 import gc
 import os
 import signal
-import socket
 import threading
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-from daemon import durable
-from daemon.current_model import CurrentModel
-from daemon.drift import DriftWatch
-from daemon.folders import Folders
+from daemon.judging.current_model import CurrentModel
 from daemon.line import Line
-from daemon.logs import open_log
-from daemon.metrics import MetricsFile
-from daemon.names import utc
-from daemon.status import LOCK, STATUS
-from daemon.tally import Tally
+from daemon.reporting.drift import DriftWatch
+from daemon.reporting.heartbeat import Heartbeat, Present, beat_s
+from daemon.reporting.tally import Tally
+from filing.folders import Folders
+from filing.lock import Lock, only_daemon
+from filing.logs import open_log
 from inspection.device import choose_device
 from inspection.errors import ConfigError, NoModelError, SolderwatchError
 from inspection.runtime import check_runtime
 from settings import Settings, load
-
-_STATUS_EVERY_S = 2.0
-_BEAT_S = 20.0
-_LOCK_TRIES = 5
-_RUNNING, _STOPPED = b"running\n", b"stopped\n"
-_STARTS_WITHIN_US = 120_000_000
 
 
 class Service:
@@ -54,15 +39,12 @@ class Service:
         self._folders = folders
         self._stop, self._wake, self._reload = threading.Event(), threading.Event(), threading.Event()
         self._ended = False
-        self._ready = False
         self._line: Line | None = None
         self._tally = Tally()
-        self._started = utc(datetime.now(UTC))
         self._model: CurrentModel | None = None
         self._drift: DriftWatch | None = None
         self._log = open_log(settings.logs, count=self._tally.metrics.logged)
-        self._status_written = 0.0
-        self._metrics = MetricsFile(self._tally.metrics)
+        self._heartbeat = Heartbeat(self._tally)
 
     def run(self, *, once: bool = False) -> None:
         """Judge until SIGTERM or SIGINT; with `once`, until the inbox is empty.
@@ -76,17 +58,13 @@ class Service:
         # Whatever hangs: the watchdog's SIGABRT leaves a trace of where it was. And whatever dies is told as JSON.
         faulthandler.enable()
         threading.excepthook = self._tell_death
-        with _only_daemon(self._settings.paths.work) as lock:
+        with only_daemon(self._settings.paths.work) as lock:
             self._log.info("starting", version=version("solderwatch"), pid=os.getpid(), config=str(self._config))
             self._judge(lock, once=once)
-            notify("STOPPING=1")
-            if self._drift:
-                self._drift.save(now=True)
-            self._write_status("stopped")
-            self._write_metrics(running=False)
+            self._heartbeat.stop(self._present(sees=bool(self._line and self._line.inbox.sees)))
             self._log.info("stopped", **self._tally.counts)
 
-    def _judge(self, lock: _Lock, *, once: bool) -> None:
+    def _judge(self, lock: Lock, *, once: bool) -> None:
         while True:
             self._stop.clear()
             # In this order: a signal that comes just now is not forgotten.
@@ -140,15 +118,13 @@ class Service:
             tally=self._tally,
             drift=self._drift,
             beat=self._beat,
-            beat_s=_beat_s(),
+            beat_s=beat_s(),
         )
         return model, line
 
     def _read_configuration(self) -> None:
         """Take the new configuration if it is right and needs no restart; else say so and go on with the old one."""
-        if self._ready:
-            notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
-            self._ready = False
+        self._heartbeat.reloading()
         try:
             settings = load(self._config)
             if settings.paths.work != self._settings.paths.work:
@@ -189,125 +165,15 @@ class Service:
             self._wake.set()
 
     def _beat(self, state: str, sees: bool) -> None:
-        """The line is alive: tell systemd and whoever asks for the status.
+        self._heartbeat.beat(self._present(sees=sees), state)
 
-        Ready is who has a model and has filed what an earlier run had decided. Who cannot look at the inbox lets the
-        watchdog run out: a fresh process may see again, with its folders and mounts made anew.
-        """
-        told = [f"STATUS={self._summary(state)}"]
-        if sees:
-            told += ["WATCHDOG=1"]
-        if not self._ready:
-            self._ready = bool(self._line and self._line.recovered and self._model and self._model.inspector)
-            told += ["READY=1"] if self._ready else [f"EXTEND_TIMEOUT_USEC={_STARTS_WITHIN_US}"]
-        notify("\n".join(told))
-        now = time.monotonic()
-        if now - self._status_written >= _STATUS_EVERY_S:
-            self._status_written = now
-            self._write_status(state)
-            if self._drift:
-                self._drift.save()
-        if self._metrics.due:
-            self._write_metrics(running=True)
-
-    def _summary(self, state: str) -> str:
-        counts = ", ".join(f"{count} {name}" for name, count in self._tally.counts.items())
-        return f"{state}; {counts}"
-
-    def _write_status(self, state: str) -> None:
-        inspector = self._model.inspector if self._model else None
-        card = inspector.model.card if inspector else None
-        if card and self._drift:
-            self._drift.use(card)
-        content = {
-            "pid": os.getpid(),
-            "started": self._started,
-            "updated": utc(datetime.now(UTC)),
-            "state": state,
-            "model": card.model_id if card else None,
-            "threshold": card.threshold if card else None,
-            "certificate": card.certificate_here() if card else None,
-            "device": str(inspector.model.device) if inspector else None,
-            "since_start": self._tally.counts,
-            "per_minute": round(self._tally.per_minute(), 1),
-            "last": self._tally.last,
-            "drift": self._drift.report() if self._drift else None,
-        }
-        # Not worth a sync, and never worth a verdict.
-        with suppress(OSError), self._folders.beneath("work") as work:
-            new = work / f"{STATUS}.new"
-            new.write_bytes(durable.to_json(content))
-            new.replace(work / STATUS)
-
-    def _write_metrics(self, *, running: bool) -> None:
-        inspector = self._model.inspector if self._model else None
-        self._metrics.write(
+    def _present(self, *, sees: bool) -> Present:
+        return Present(
             self._settings,
             self._folders,
             self._log,
-            running=running,
-            sees=bool(self._line and self._line.inbox.sees),
-            model=inspector.model if inspector else None,
-            drift=self._drift.readings() if self._drift else [],
+            inspector=self._model.inspector if self._model else None,
+            drift=self._drift,
+            recovered=bool(self._line and self._line.recovered),
+            sees=sees,
         )
-
-
-def _beat_s() -> float:
-    """How often to say that all is well: twice as often as systemd's watchdog wants to hear it."""
-    return min(_BEAT_S, int(os.environ.get("WATCHDOG_USEC", _BEAT_S * 2e6)) / 2e6)
-
-
-def notify(state: str) -> None:
-    """Tell systemd, if it started us; see sd_notify(3)."""
-    address = os.environ.get("NOTIFY_SOCKET")
-    if not address:
-        return
-    with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
-        channel.connect("\0" + address[1:] if address.startswith("@") else address)
-        channel.sendall(state.encode())
-
-
-@dataclass
-class _Lock:
-    """The lock on a work folder.
-
-    Attributes:
-        died: Whether the daemon that held it before died without a word, maybe of an image in hand.
-    """
-
-    died: bool
-
-
-@contextmanager
-def _only_daemon(work: Path) -> Iterator[_Lock]:
-    descriptor = os.open(work / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-    try:
-        # `solderwatch status` holds the lock for an instant.
-        for attempt in range(_LOCK_TRIES):
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if attempt == _LOCK_TRIES - 1:
-                    raise ConfigError(
-                        f"paths.work: {work}: another solderwatch works there; stop it, or give each its own folder"
-                    ) from None
-                time.sleep(0.2)
-        lock = _Lock(died=os.pread(descriptor, len(_RUNNING), 0) == _RUNNING)
-        # In place, which needs no room on the disk. Whoever leaves in good order takes it back.
-        os.pwrite(descriptor, _RUNNING, 0)
-        os.fsync(descriptor)
-        try:
-            yield lock
-        except (SolderwatchError, OSError):
-            raise
-        except BaseException:
-            # Nobody foresaw this: maybe it is an image's fault, as if the process had died of it.
-            lock.died = True
-            raise
-        finally:
-            if not lock.died:
-                with suppress(OSError):  # then the next start is only more careful than it had to be
-                    os.pwrite(descriptor, _STOPPED, 0)
-    finally:
-        os.close(descriptor)

@@ -72,7 +72,7 @@ def _call(module: str, *arguments: str) -> None:
 
 def _simulate(folder: str, *, seed: int, io: int, nio: int) -> None:
     counts = ["--io", str(io), "--nio", str(nio), "--seed", str(seed)]
-    _call("training.simulate", folder, *counts, "--least-severity", str(LEAST_SEVERITY))
+    _call("simulator.simulate", folder, *counts, "--least-severity", str(LEAST_SEVERITY))
 
 
 def _read_labels() -> dict[str, dict[str, str]]:

@@ -1,7 +1,7 @@
 """The supervised autoencoder: an encoder, a decoder that rebuilds the image, a classifier on the encoder's features.
 
-Beside the classifier a second output tells pseudo-defects from good images (`training.pseudo`): what it teaches the
-encoder is to see whatever is odd, also where no labelled defect shows it.
+Beside the classifier a second output tells pseudo-defects from good images (`training.fitting.pseudo`): what it teaches
+the encoder is to see whatever is odd, also where no labelled defect shows it.
 
 After Le, Patterson and White, "Supervised autoencoders: improving generalization performance with unsupervised
 regularizers", NeurIPS 2018. Shapes: N images, C channels, S pixels a side, features of S/16 a side.

@@ -50,19 +50,19 @@ def main(argv: list[str] | None = None) -> int:
         settings = load(arguments.config)
         # After the configuration was found right: torch takes seconds to import.
         if arguments.command == "rollback":
-            from training.promote import rollback  # noqa: PLC0415
+            from training.release.promote import rollback  # noqa: PLC0415
 
             print(f"in use now: {rollback(settings.paths.models)}")
         elif arguments.command == "history":
             _need_training_packages()
-            from training.history import history  # noqa: PLC0415
+            from training.release.history import history  # noqa: PLC0415
 
             print(history(settings.paths.models))
         else:
             _need_training_packages()
-            from training import processes  # noqa: PLC0415
-            from training.promote import only_refresh  # noqa: PLC0415
+            from training.fitting import processes  # noqa: PLC0415
             from training.refresh import refresh  # noqa: PLC0415
+            from training.release.promote import only_refresh  # noqa: PLC0415
 
             with processes.joined(), only_refresh(settings.paths.models) if processes.rank() == 0 else nullcontext():
                 refresh(settings, force=arguments.force)

@@ -23,23 +23,23 @@ from inspection.inspector import Inspector
 from inspection.model import Certificate, Model, ModelCard, load, save
 from inspection.verdict import LABELS, Label
 from settings.schema import CURRENT, Settings
-from training import processes
-from training.build import be_repeatable, build, say
-from training.certify import Tested, certify
-from training.checkpoint import NAME, Checkpoint, fingerprint
-from training.contest import hold_gate
-from training.dataset import Dataset, LabelledImage, Part, group_of, page_of, read, split
-from training.evaluate import Evaluation, Judgement, evaluate, judge_files, table
-from training.fit import History
-from training.folds import Scored
-from training.gate import GATE, as_text, write_record
-from training.labels import check_labels
-from training.operators import Operators, read_operators
-from training.predict import Prediction, predict
-from training.promote import check_links, in_use, promote
-from training.reference import make_reference
-from training.report import Findings, write_report
-from training.seen import SEEN, SEEN_KEY, digest, seen_lines
+from training.data.dataset import Dataset, LabelledImage, Part, group_of, page_of, read, split
+from training.fitting import processes
+from training.fitting.build import be_repeatable, build, say
+from training.fitting.checkpoint import NAME, Checkpoint, fingerprint
+from training.fitting.fit import History
+from training.fitting.folds import Scored
+from training.fitting.reference import make_reference
+from training.proof.certify import Tested, certify
+from training.proof.evaluate import Evaluation, Judgement, evaluate, judge_files, table
+from training.proof.labels import check_labels
+from training.proof.predict import Prediction, predict
+from training.proof.report import Findings, write_report
+from training.release.contest import hold_gate
+from training.release.gate import GATE, as_text, write_record
+from training.release.operators import Operators, read_operators
+from training.release.promote import check_links, in_use, promote
+from training.release.seen import SEEN, SEEN_KEY, digest, seen_lines
 
 GOLDEN_PER_LABEL = 4
 _GOLDEN_MAX_PIXELS = 1_000_000

@@ -17,7 +17,7 @@ from odd.tiff import Page
 from odd.tiff_layouts import jpeg_2000
 from PIL import Image
 
-from training.simulate import simulate
+from simulator.simulate import simulate
 
 Levels = NDArray[np.uint8]
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 needs_openvino = pytest.mark.skipif(find_spec("openvino") is None, reason="OpenVINO is not installed")
-TRAINING_ONLY = ["training", "sklearn", "scipy", "matplotlib", "jinja2", "tqdm"]
+TRAINING_ONLY = ["training", "simulator", "sklearn", "scipy", "matplotlib", "jinja2", "tqdm"]
 
 
 def _python(code: str, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -46,7 +46,7 @@ def test_importing_the_whole_daemon_imports_no_training_module(tmp_path: Path) -
 import sys, torch, torchcam.methods
 before = set(sys.modules)
 import pkgutil, importlib, daemon
-for module in pkgutil.iter_modules(daemon.__path__, "daemon."):
+for module in pkgutil.walk_packages(daemon.__path__, "daemon."):
     importlib.import_module(module.name)
 print(*sorted({name.partition(".")[0] for name in set(sys.modules) - before}))
 """

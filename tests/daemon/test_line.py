@@ -14,7 +14,7 @@ import pytest
 import torch
 from bench import Bench, failing
 
-from daemon import durable
+from filing import durable
 from inspection.errors import DeviceError, SolderwatchError
 
 
@@ -61,7 +61,7 @@ def _fail_to_inspect(bench: Bench, monkeypatch: pytest.MonkeyPatch, *, also_gold
 
     monkeypatch.setattr(inspector, "inspect", fails)
     if also_golden:
-        monkeypatch.setattr("daemon.current_model.check_agreement", fails)
+        monkeypatch.setattr("daemon.judging.current_model.check_agreement", fails)
 
 
 def test_an_image_that_cannot_be_judged_is_put_away(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,7 +116,7 @@ def test_a_new_model_that_finds_no_room_is_refused(bench: Bench, monkeypatch: py
     def no_room(*_: object, **__: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr("daemon.current_model.Inspector", no_room)
+    monkeypatch.setattr("daemon.judging.current_model.Inspector", no_room)
     os.utime(bench.inbox.parents[1] / "models" / "current" / "model.json")
     assert bench.model.refresh() is old
     assert "out of memory" in bench.events("model_refused")[0]["error"]

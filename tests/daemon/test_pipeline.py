@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from bench import Bench, failing
 
-from daemon import durable
+from filing import durable
 from inspection import picture
 from inspection.image import GreyImage, Limits, Stack, open_stack
 
@@ -43,7 +43,7 @@ def _visible(bench: Bench) -> list[str]:
 
 def test_one_image_in_trouble_does_not_take_its_group_along(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """An image whose files cannot be written is told and tried again later; the others of its group are filed."""
-    monkeypatch.setattr("daemon.trouble._FIRST_REST_S", 0.3)
+    monkeypatch.setattr("daemon.intake.trouble._FIRST_REST_S", 0.3)
     monkeypatch.setattr(durable.Unsynced, "write", failing(durable.Unsynced.write, errno.EIO, 1, "cam.part"))
     bench.line.run(once=True)
     (trouble,) = bench.events("trouble")
@@ -189,7 +189,7 @@ def test_memory_is_bounded(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Non
         weakref.finalize(image.pixels, gone)
         return image
 
-    monkeypatch.setattr("daemon.workers.open_stack", counting)
+    monkeypatch.setattr("daemon.judging.workers.open_stack", counting)
     bench.line.run(once=True)
     assert len(bench.events("decision")) == 12
     assert most[0] <= len(os.sched_getaffinity(0))
@@ -206,7 +206,7 @@ def _as_stack(monkeypatch: pytest.MonkeyPatch, pages: int, before: Callable[[int
 
         return Stack("PNG", [partial(page, number) for number in range(pages)])
 
-    monkeypatch.setattr("daemon.workers.open_stack", opened)
+    monkeypatch.setattr("daemon.judging.workers.open_stack", opened)
 
 
 @pytest.fixture

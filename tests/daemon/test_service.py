@@ -19,7 +19,7 @@ import pytest
 from harness import Daemon, Nursery, read_events, wait_until
 from PIL import Image
 
-from daemon.status import as_text, read_status
+from daemon.reporting.status import as_text, read_status
 from inspection.model import read_card
 from settings import load
 

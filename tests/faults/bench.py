@@ -14,12 +14,12 @@ from typing import Any
 import pytest
 import torch
 
-from daemon.current_model import CurrentModel
-from daemon.drift import DriftWatch
-from daemon.folders import Folders
+from daemon.judging.current_model import CurrentModel
 from daemon.line import Line
-from daemon.logs import open_log
-from daemon.tally import Tally
+from daemon.reporting.drift import DriftWatch
+from daemon.reporting.tally import Tally
+from filing.folders import Folders
+from filing.logs import open_log
 from inspection.inspector import Inspector
 from settings import load
 

@@ -31,7 +31,7 @@ from typing import Any, NoReturn, Self
 
 from PIL import Image
 
-from daemon import durable
+from filing import durable
 from inspection.files import readable
 
 # --- in the nursery ---
@@ -40,7 +40,8 @@ _CHANGING = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.link", "os.ch
 _CHANGING_FLAGS = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 _UNHARMED = (".jsonl.out", ".status.json.new", ".drift.json.new")
 IMPATIENT = {
-    f"daemon.trouble._{name}_S": 0.05 for name in ("FIRST_BACKOFF", "LONGEST_BACKOFF", "FIRST_REST", "LONGEST_REST")
+    f"daemon.intake.trouble._{name}_S": 0.05
+    for name in ("FIRST_BACKOFF", "LONGEST_BACKOFF", "FIRST_REST", "LONGEST_REST")
 }
 """For `Fault.settings`: what is in trouble is tried again at once."""
 
@@ -62,7 +63,7 @@ class Fault:
         output: Where standard output goes instead of into the file; `""`: it is closed.
         modes_bind: Root's right to read and write whatever it likes is given up, as an ordinary user has none.
         hold: Stop (SIGSTOP) before the daemon begins, so that a tracer can be attached.
-        settings: Constants to set, such as `daemon.trouble._FIRST_REST_S`, so that a test needs less time.
+        settings: Constants to set, such as `daemon.intake.trouble._FIRST_REST_S`, so that a test needs less time.
     """
 
     at: int = 0
@@ -199,14 +200,14 @@ def _shift_clock(seconds: float) -> None:
             return super().now(tz) + timedelta(seconds=seconds)
 
     for name, module in list(sys.modules.items()):
-        if name.startswith("daemon.") and hasattr(module, "datetime"):
+        if name.startswith(("daemon.", "filing.")) and hasattr(module, "datetime"):
             setattr(module, "datetime", Shifted)  # noqa: B010 - mypy knows no such name in modules
     real = time.time
     time.time = lambda: real() + seconds
 
 
 def _poison(text: bytes) -> None:
-    module: Any = sys.modules["daemon.workers"]
+    module: Any = sys.modules["daemon.judging.workers"]
     real = module.open_stack
 
     def open_stack(data: bytes, limits: Any) -> Any:

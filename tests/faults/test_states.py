@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from daemon.durable import digest, rename_noreplace
+from filing.durable import digest, rename_noreplace
 
 Images = Callable[[int], bytes]
 

@@ -108,7 +108,7 @@ def test_without_inotify(nursery: Nursery, ledger: Ledger, mounts: Mounts, image
 def test_a_watch_that_dies_is_armed_again(nursery: Nursery, ledger: Ledger, image: Callable[[int], bytes]) -> None:
     """The thread that waits for events dies of each: the log tells it as JSON, and no file is missed."""
     configured(ledger.folder)
-    daemon = nursery.start(ledger.folder, fault=Fault(settings={"daemon.watch._Ringer.on_event": None}))
+    daemon = nursery.start(ledger.folder, fault=Fault(settings={"daemon.intake.watch._Ringer.on_event": None}))
     daemon.wait_for("watching")
     for number in range(3):
         ledger.drop(f"{number}.png", image(number))

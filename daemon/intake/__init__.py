@@ -1,0 +1,1 @@
+"""What comes in: watched for, found, admitted once it is whole, and taken in hand."""

@@ -1,0 +1,1 @@
+"""What operators say of verdicts, and what the data set learns from it."""

@@ -1,0 +1,266 @@
+"""Takes an operator's word for an image that was judged: io or nio, against the verdict or confirming it.
+
+In this order, so that a crash at any point leaves the image whole in exactly one of io and nio, and the same command
+brings it to its end: the book and the copy in the data set; the sidecars under the other folder; the image; the log;
+then the sidecars that it left behind.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import getpass
+import hashlib
+import json
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from filing import durable
+from filing.folders import Folders
+from filing.logs import Log
+from filing.names import free_names, utc
+from inspection.errors import SolderwatchError
+from inspection.files import MAP_SUFFIX, RECORD_SUFFIX, readable, sync
+from inspection.verdict import LABELS, Label
+from review.book import Book, open_book
+from settings import Settings
+
+_HISTORY = "relabelled"
+_IN_BOOK = ("sha256", "file", "model", "verdict", "decision_id")
+_LOGGED = ("file", "verdict", "nio_probability", "model", "sha256", "decision_id", "outcome", "filed_as")
+
+
+@dataclass(frozen=True)
+class Refused:
+    """An image that was not relabelled, and why."""
+
+    image: str
+    why: str
+
+
+def relabel(settings: Settings, images: Sequence[str], label: Label, by: str, log: Log) -> Iterator[Refused]:
+    """Label judged images, move those that are in the other folder, and copy all to the data set.
+
+    Args:
+        settings: The configuration.
+        images: Paths of images, or of their sidecars, in `paths.io` and `paths.nio`.
+        label: What they are.
+        by: Who says so.
+        log: Told of each image.
+
+    Yields:
+        Those that could not be; the others are done all the same.
+    """
+    paths = settings.paths
+    folders = Folders({"io": paths.io, "nio": paths.nio, "dataset": paths.dataset})
+    folders.make()
+    folders.look()
+    with open_book(paths.dataset) as book:
+        operator = _Operator(folders, book, label, readable(by), log)
+        for image in dict.fromkeys(_image_of(os.path.abspath(image)) for image in images):  # noqa: PTH100
+            try:
+                operator.relabel(Path(image))
+            except SolderwatchError as error:
+                yield Refused(readable(image), str(error))
+            except OSError as error:
+                where = f"{error.filename}: " if error.filename else ""
+                yield Refused(readable(image), f"{where}{error.strerror or error}")
+
+
+def login_name() -> str:
+    """Who sits there, also behind sudo."""
+    try:
+        return os.environ.get("SUDO_USER") or getpass.getuser()
+    except (KeyError, OSError):
+        return f"user {os.getuid()}"
+
+
+def _image_of(path: str) -> str:
+    """The image that a path means: the one it names, or the one whose sidecar it names."""
+    for suffix in (MAP_SUFFIX, RECORD_SUFFIX):
+        if path.endswith(suffix) and not os.path.lexists(path + RECORD_SUFFIX):
+            return path.removesuffix(suffix)
+    return path
+
+
+@dataclass(frozen=True)
+class _Operator:
+    """Somebody who gives images a label."""
+
+    folders: Folders
+    book: Book
+    label: Label
+    name: str
+    log: Log
+
+    def relabel(self, image: Path) -> None:
+        here, relative = self._locate(image)
+        try:
+            with self.folders.beneath(here, relative.parent) as folder:
+                self._relabel(here, folder / relative.name, relative)
+        except NotADirectoryError:
+            raise SolderwatchError("the way there leads through a link or a file") from None
+
+    def _locate(self, image: Path) -> tuple[Label, Path]:
+        for here in LABELS:
+            for root in (self.folders[here], Path(os.path.realpath(self.folders[here]))):
+                if image.is_relative_to(root) and image != root:
+                    return here, image.relative_to(root)
+        io, nio = self.folders["io"], self.folders["nio"]
+        raise SolderwatchError(f"not in {io} or {nio}: only images that were judged can be relabelled")
+
+    def _relabel(self, here: Label, image: Path, relative: Path) -> None:
+        record = _read_record(image)
+        if record is None:
+            raise SolderwatchError(f"no judged image: {readable(relative.name)}{RECORD_SUFFIX} beside it is no record")
+        if here != self.label and not os.path.lexists(image):
+            self._end(image, relative, record)
+            return
+        data = _read(image)
+        if hashlib.sha256(data).hexdigest() != record["sha256"]:
+            raise SolderwatchError("its bytes are not those that were judged; put it into the inbox to have it judged")
+        at = utc(datetime.now(UTC))
+        known = {key: record[key] for key in _IN_BOOK}
+        place = self.book.enter({**known, "label": self.label, "by": self.name, "at": at}, relative.name, data)
+        history = [*_history(record), {"to": self.label, "by": self.name, "at": at}]
+        record = {**record, "outcome": self.label, _HISTORY: history}
+        if here == self.label:
+            _rewrite(image, record)
+            self._tell(record, place)
+        else:
+            self._tell(self._move(image, relative, record), place)
+            _remove_sidecars(image)
+
+    def _tell(self, record: dict[str, Any], place: str | None) -> None:
+        act = record[_HISTORY][-1]
+        fields = {key: record.get(key) for key in _LOGGED}
+        told = {"label": act["to"], "by": act["by"], "at": act["at"], "dataset": place and readable(place)}
+        self.log.info("relabelled", **fields, **told)
+
+    def _move(self, image: Path, relative: Path, record: dict[str, Any]) -> dict[str, Any]:
+        """Move an image to the folder of its label, its sidecars first; nothing there is overwritten."""
+        picture = _read_map(image)
+        with self.folders.beneath(self.label, relative.parent, make=True) as folder:
+            for name in free_names(relative.name):
+                target = folder / name
+                there = [path for path in _triple(target) if os.path.lexists(path)]
+                found = _read_record(target)
+                try:
+                    if found and found["decision_id"] == record["decision_id"]:
+                        # Left by an earlier try. The image itself only where it had to be copied.
+                        if target in there:
+                            durable.move(image, target)
+                            return {**record, **found}
+                        for path in there:
+                            path.unlink()
+                    elif there:
+                        continue
+                    record["filed_as"] = readable(str(relative.parent / name))
+                    _appear(target, image, record, picture)
+                except FileExistsError:
+                    continue  # the daemon was faster
+                return record
+        raise AssertionError("names never end")
+
+    def _end(self, image: Path, relative: Path, record: dict[str, Any]) -> None:
+        """An earlier try was killed after it had moved the image: only what it left behind is to be removed."""
+        with contextlib.suppress(FileNotFoundError), self.folders.beneath(self.label, relative.parent) as folder:
+            for name in free_names(relative.name):
+                if not os.path.lexists(folder / name):
+                    break
+                found = _read_record(folder / name)
+                if found and found["decision_id"] == record["decision_id"] and _history(found):
+                    self._tell(found, None)
+                    _remove_sidecars(image)
+                    return
+        raise SolderwatchError("no such image")
+
+
+def _triple(image: Path) -> tuple[Path, Path, Path]:
+    return image, Path(f"{image}{MAP_SUFFIX}"), Path(f"{image}{RECORD_SUFFIX}")
+
+
+def _read(path: Path) -> bytes:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise SolderwatchError("no such image") from None
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        raise SolderwatchError("a link, not an image that was judged") from None
+    with os.fdopen(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise SolderwatchError("no regular file, so no image that was judged")
+        return file.read()
+
+
+def _read_map(image: Path) -> bytes | None:
+    """The map beside an image; None if somebody took it away."""
+    try:
+        return _read(Path(f"{image}{MAP_SUFFIX}"))
+    except SolderwatchError:
+        return None
+
+
+def _read_record(image: Path) -> dict[str, Any] | None:
+    """The record beside an image; None where there is none that this program wrote."""
+    try:
+        record = json.loads(_read(Path(f"{image}{RECORD_SUFFIX}")))
+        durable.to_json(record)  # refuses NaN and infinity, which could not be written again
+        texts = [record[key] for key in _IN_BOOK]
+        return record if record["verdict"] in LABELS and all(isinstance(text, str) for text in texts) else None
+    except (SolderwatchError, OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
+
+
+def _history(record: dict[str, Any]) -> list[dict[str, Any]]:
+    acts = record.get(_HISTORY)
+    if not isinstance(acts, list):
+        return []
+    return [act for act in acts if isinstance(act, dict) and {"to", "by", "at"} <= act.keys()]
+
+
+def _rewrite(image: Path, record: dict[str, Any]) -> None:
+    """Replace a record in one step; its time, which tells how long ago the image was filed, stays."""
+    path = Path(f"{image}{RECORD_SUFFIX}")
+    new = path.with_name(f"{path.name}.new")
+    filed = path.stat()
+    durable.write(new, durable.to_json(record))
+    os.utime(new, ns=(filed.st_atime_ns, filed.st_mtime_ns))
+    new.replace(path)
+    sync(path.parent)
+
+
+def _appear(target: Path, image: Path, record: dict[str, Any], picture: bytes | None) -> None:
+    """Let sidecars and then the image appear under a new name; the sidecars go again if it cannot."""
+    _, map_path, record_path = _triple(target)
+    begun: list[Path] = []
+    try:
+        # The record first: it tells whose leftovers these are.
+        for path, data in ((record_path, durable.to_json(record)), (map_path, picture)):
+            if data is not None:
+                begun.append(path)
+                durable.put(path, data)
+        durable.move(image, target)
+        sync(target.parent)
+    except OSError as error:
+        # If the image is there already, it is there with its sidecars, and the same command ends what was begun.
+        if not os.path.lexists(target):
+            if isinstance(error, FileExistsError):
+                begun.pop()  # it is somebody else's
+            for path in reversed(begun):
+                path.unlink(missing_ok=True)
+        raise
+
+
+def _remove_sidecars(image: Path) -> None:
+    """The record last: with it an interrupted removal is taken up again."""
+    for path in _triple(image)[1:]:
+        path.unlink(missing_ok=True)
+    sync(image.parent)

@@ -1,0 +1,1 @@
+"""Pseudo X-ray images of solder joints, with labels, defects and masks; knows nobody."""

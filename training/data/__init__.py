@@ -1,0 +1,1 @@
+"""Labelled folders -> images in memory, dealt out so that the test is honest."""

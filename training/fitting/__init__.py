@@ -1,0 +1,1 @@
+"""Images -> a model: networks, and limits from what they have not seen."""

@@ -1,0 +1,189 @@
+"""Trains networks and measures them on images that they have seen nothing of, not even another view of the part."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from sklearn.covariance import LedoitWolf
+from sklearn.model_selection import StratifiedGroupKFold
+from torch import Tensor
+
+from inspection.errors import DatasetError
+from inspection.model import Model
+from inspection.network import nio_log_odds
+from inspection.novelty import DESCRIPTION, Novelty, describe
+from inspection.verdict import LABELS
+from settings.schema import TrainingSettings
+from training.data.dataset import LabelledImage, all_pages
+from training.proof.certify import tail_quantile
+
+_FEW_NIO = 300  # from here on one validation part holds enough of them for its lowest scores to say something
+_DEFAULT_FOLDS = 4
+_BATCH = 64
+_FEWEST_GOOD = 3  # two differ in one direction only, and the covariance of that is not shrunk
+_SMALLEST_SPREAD = 0.03  # a channel that all of a few good images leave silent may stir in the next one
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What a network that was not fitted to them says of images; of a stack the highest that it says of a page.
+
+    For that is what verdicts come to: a stack is nio if any of its pages is.
+
+    Attributes:
+        images: In the order of the others.
+        log_odds: Of nio `[N]`.
+        distances: From the good images that the network was fitted to `[N]`.
+        oddness: Log-odds of a pseudo-defect `[N]`.
+        pages: Which page has those log-odds `[N]`, from 0.
+    """
+
+    images: list[LabelledImage]
+    log_odds: Tensor
+    distances: Tensor
+    oddness: Tensor
+    pages: Tensor
+
+    @property
+    def is_nio(self) -> list[bool]:
+        """The labels."""
+        return [image.label == "nio" for image in self.images]
+
+    @property
+    def nio_images(self) -> list[LabelledImage]:
+        """Those labelled nio, in their order."""
+        return [image for image in self.images if image.label == "nio"]
+
+    @property
+    def nio_parts(self) -> list[str]:
+        """What each of them shows."""
+        return [image.group for image in self.nio_images]
+
+    @property
+    def io(self) -> Tensor:
+        """Which are io `[N]`."""
+        return ~torch.tensor(self.is_nio)
+
+    def to_choose_on(self, unidentified_N: Tensor, temperature: float) -> tuple[list[float], list[float]]:
+        """The probabilities of the nio and of the io images that a threshold is chosen on.
+
+        What is unidentified is nio whatever its probability: a nio image is caught, an io image is on another budget.
+        """
+        probabilities = torch.sigmoid(self.log_odds / temperature)
+        nio = torch.where(unidentified_N, 1.0, probabilities)[~self.io].tolist()
+        io = torch.where(unidentified_N, 0.0, probabilities)[self.io].tolist()
+        return nio, io
+
+
+def together(parts: Iterable[Scored]) -> Scored:
+    """The scores of several networks, each of its own images, as if one had made them."""
+    found = list(parts)
+    return Scored(
+        [image for part in found for image in part.images],
+        torch.cat([part.log_odds for part in found]),
+        torch.cat([part.distances for part in found]),
+        torch.cat([part.oddness for part in found]),
+        torch.cat([part.pages for part in found]),
+    )
+
+
+def how_many(settings: TrainingSettings, images: Sequence[LabelledImage]) -> int:
+    """How many folds these images shall be put into; 0: none, one validation part is enough."""
+    groups = {label: {image.group for image in images if image.label == label} for label in LABELS}
+    fewest = min(len(found) for found in groups.values())
+    if settings.folds != "auto":
+        if settings.folds > fewest:
+            raise DatasetError(f"training.folds: {settings.folds} folds of {fewest} parts: use at most {fewest}")
+        return settings.folds
+    if sum(image.label == "nio" for image in images) >= _FEW_NIO or fewest < 2:
+        return 0
+    return min(_DEFAULT_FOLDS, fewest)
+
+
+def deal(
+    images: Sequence[LabelledImage], folds: int, seed: int
+) -> list[tuple[list[LabelledImage], list[LabelledImage]]]:
+    """Images -> per fold those to fit to and those to score; the images of one part are in one fold.
+
+    Raises:
+        DatasetError: All images of a label are in one fold, though of several parts: a few of these are far too large.
+    """
+    dealer = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
+    labels = [image.label for image in images]
+    groups = [image.group for image in images]
+    dealt = [
+        ([images[index] for index in fitted], [images[index] for index in left_out])
+        for fitted, left_out in dealer.split(np.zeros(len(images)), labels, groups)
+    ]
+    if any({image.label for image in fitted} != set(LABELS) for fitted, _ in dealt):
+        raise DatasetError(
+            f"training.folds: parts of very different sizes, so that one of {folds} folds has all images of a label: "
+            "set it to 0, or make training.group_pattern finer"
+        )
+    return dealt
+
+
+@torch.inference_mode()
+def fit_novelty(model: Model, images: Sequence[LabelledImage]) -> None:
+    """Set the model's `novelty` from the good images that its network was fitted to; its limits stay open.
+
+    The covariance is shrunk after Ledoit and Wolf, "A well-conditioned estimator for large-dimensional covariance
+    matrices", Journal of Multivariate Analysis 2004: there may be fewer images than numbers that describe one.
+
+    Raises:
+        DatasetError: There are fewer good images than a spread can be told from.
+    """
+    good = [image for image in images if image.label == "io"]
+    if len(good) < _FEWEST_GOOD:
+        raise DatasetError(
+            f"only {len(good)} io images to train on, which do not tell how good ones differ: add labelled io images"
+        )
+    seen = _normalised(model, all_pages(good))
+    described = torch.cat([describe(model.stages(part)) for part in seen]).double().cpu()
+    spread_D = described.std(dim=0, correction=0).clamp(min=_SMALLEST_SPREAD)
+    centre_D = described.mean(dim=0)
+    covariance = LedoitWolf(assume_centered=True).fit(((described - centre_D) / spread_D).numpy()).covariance_
+    # Of the inverse of the covariance; what it maps the io images to has unit variance in every direction.
+    whitening_DD = torch.linalg.cholesky(torch.linalg.inv(torch.from_numpy(covariance))) / spread_D[:, None]
+    novelty = Novelty(DESCRIPTION)
+    novelty.centre.copy_(centre_D)
+    # Per number, so that a distance does not depend on how many there are.
+    novelty.whitening.copy_(whitening_DD / DESCRIPTION**0.5)
+    model.novelty.load_state_dict(novelty.state_dict())
+
+
+@torch.inference_mode()
+def score(model: Model, images: Sequence[LabelledImage]) -> Scored:
+    """Score images, whatever the model's limits are."""
+    found = [model.scores(part) for part in _normalised(model, all_pages(images))]
+    counts = [len(image.grey) for image in images]
+    log_odds, pages = _highest(nio_log_odds(torch.cat([part.logits for part in found])), counts)
+    distances, _ = _highest(torch.cat([part.distance for part in found]).double(), counts)
+    oddness, _ = _highest(torch.cat([part.oddness for part in found]).double(), counts)
+    return Scored(list(images), log_odds, distances, oddness, pages)
+
+
+def _highest(values_P: Tensor, counts: list[int]) -> tuple[Tensor, Tensor]:
+    """The highest value of each image's pages `[N]`, and which page has it."""
+    found = [pages.max(dim=0) for pages in torch.split(values_P, counts)]
+    return torch.stack([one.values for one in found]), torch.stack([one.indices for one in found])
+
+
+def limit_novelty(model: Model, scored: Scored, budget: float) -> None:
+    """Set the limits that together the budgeted share of new good images exceeds, half of it each."""
+    distances, oddness = scored.distances[scored.io], scored.oddness[scored.io]
+    model.novelty.farthest.fill_(float(np.exp(tail_quantile(distances.log().tolist(), budget / 2))))
+    model.novelty.oddest.fill_(tail_quantile(oddness.tolist(), budget / 2))
+
+
+def unidentified(model: Model, scored: Scored) -> Tensor:
+    """Which of the images are beyond a model's limits `[N]`."""
+    novelty_N: Tensor = model.novelty(scored.distances.to(model.device), scored.oddness.to(model.device))
+    return (novelty_N > 1).cpu()
+
+
+def _normalised(model: Model, greys_N1SS: Tensor) -> Iterable[Tensor]:
+    return (model.preprocessing.normalise(part) for part in torch.split(greys_N1SS, _BATCH))
