@@ -21,7 +21,7 @@ test: lint  ## lint, then every test
 	$(BIN)/python -m pytest
 
 test-faults: install  ## kill, starve and mislead the daemon in every way we know of; up to half an hour
-	$(BIN)/python -m pytest tests/faults --long
+	$(BIN)/python -m pytest tests/faults tests/inspection/test_mutations.py tests/daemon/test_formats.py --long
 
 lint: install
 	$(BIN)/ruff check .

@@ -89,6 +89,7 @@ def _filed(data: Path) -> tuple[dict[str, tuple[str, str]], dict[str, NDArray[An
     return verdicts, maps
 
 
+@pytest.mark.timeout(1200)
 def test_the_same_picture_gets_the_same_verdict_and_map(
     nursery: Nursery, line: Path, pictures: list[Levels], long: bool
 ) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 from odd.damage import MUTATIONS, Whole, mutated, whole_files
+from odd.hearing import as_in_the_daemon
 from odd.streams import still_well_formed
 
 from inspection.errors import ImageError
@@ -20,7 +21,8 @@ SAMPLE, ALL = 7, 2000
 
 
 def _read(data: bytes) -> list[GreyImage]:
-    return list(open_stack(data, LIMITS))
+    with as_in_the_daemon():
+        return list(open_stack(data, LIMITS))
 
 
 def _same(found: Sequence[GreyImage], right: Sequence[GreyImage]) -> bool:

@@ -20,6 +20,8 @@ def main(folder: Path) -> None:
     told: dict[str, dict[str, Any]] = {}
     right: dict[str, NDArray[np.float32]] = {}
     for case in all_cases():
+        if case.name in told:
+            raise ValueError(f"two files are called {case.name}")
         (folder / case.name).write_bytes(case.data)
         keys = []
         for page in case.pages or ():

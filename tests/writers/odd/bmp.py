@@ -82,6 +82,7 @@ def kinds() -> Iterator[Case]:
             yield Case(f"b_32_{tail}.bmp", data, (grey_of(right),), 1 / 255)
             data = _sixteen_bits(width, height, top_down=top_down)
             yield Case(f"b_16_{tail}.bmp", data, (whole_numbers(scene()[:, :width], 5)[1],), 1 / 255)
+    yield from _other_headers()
     for bits, compression in ((8, RLE8), (4, RLE4)):
         for width in (96, 91):
             levels, right = whole_numbers(scene()[:, :width], bits)
@@ -94,6 +95,30 @@ def _sixteen_bits(width: int, height: int, *, top_down: bool) -> bytes:
     levels, _ = whole_numbers(scene()[:, :width], 5)
     words = (levels.astype(np.uint16) * ((1 << 10) | (1 << 5) | 1)).astype("<u2")
     return write(rows(words.view(np.uint8).reshape(64, -1), 8, top_down=top_down), width, height, 16)
+
+
+def _other_headers() -> Iterator[Case]:
+    """Colour masks, the long headers of version 4 and 5, and the short one of OS/2."""
+    levels, right = whole_numbers(scene(), 5)
+    words = (levels.astype(np.uint16) * ((1 << 11) | (2 << 5) | 1)).astype("<u2")
+    data = rows(words.view(np.uint8).reshape(64, -1), 8)
+    masks = struct.pack("<3I", 0xF800, 0x07E0, 0x001F)
+    yield Case("b_16_masks.bmp", write(data, 96, 64, 16, compression=FIELDS, masks=masks), (right,), 8 / 255)
+    levels, right = whole_numbers(scene(), 8)
+    four = np.dstack([levels] * 3 + [levels * 0]).reshape(64, -1)
+    masks = struct.pack("<3I", 0xFF0000, 0xFF00, 0xFF)
+    data = write(rows(four, 8), 96, 64, 32, compression=FIELDS, masks=masks)
+    yield Case("b_32_masks.bmp", data, (right,), 1 / 255)
+    plain, table = rows(levels, 8), grey_palette(8)
+    for size in (108, 124):
+        start = 14 + size + len(table)
+        head = struct.pack("<2sIHHI", b"BM", start + len(plain), 0, 0, start)
+        info = struct.pack("<IiiHHIIiiII", size, 96, 64, 1, 8, RAW, len(plain), 2835, 2835, 0, 0).ljust(size, b"\0")
+        yield Case(f"b_8_header{size}.bmp", head + info + table + plain, (right,))
+    short = b"".join(bytes([step] * 3) for step in range(256))
+    head = struct.pack("<2sIHHI", b"BM", 26 + 768 + len(plain), 0, 0, 26 + 768)
+    data = head + struct.pack("<IHHHH", 12, 96, 64, 1, 8) + short + plain
+    yield Case("b_8_os2.bmp", data, (right,))
 
 
 def damaged() -> Iterator[Case]:

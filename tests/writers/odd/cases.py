@@ -28,6 +28,7 @@ ROOMS: dict[str, tuple[Callable[[], Iterable[Case]], ...]] = {
     ),
     "tiff layouts": (
         tiff_layouts.layouts,
+        tiff_layouts.habits,
         tiff_layouts.colours,
         tiff_layouts.palettes,
         tiff_layouts.bit_orders,

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+from pydicom.dataset import Dataset
+from pydicom.sequence import Sequence
 
 from odd import dicom
 from odd.dicom import NATIVE, described, native
@@ -26,6 +28,21 @@ def surroundings() -> Iterator[Case]:
         )
     data = native(described(levels), levels, "ebe", preamble=False, meta=False)
     yield Case("x_bare_ebe.dcm", data, (right,), note="the data set alone, big endian", either=True)
+    icon = described(np.zeros((16, 16), np.uint8))
+    icon.PixelData = bytes(256)
+    icon["PixelData"].VR = "OB"
+    for syntax in NATIVE:
+        dataset = described(levels, IconImageSequence=Sequence([icon]))
+        yield Case(f"x_icon_{syntax}.dcm", native(dataset, levels, syntax), (right,), note="a thumbnail inside")
+    step = Dataset()
+    step.RescaleSlope, step.RescaleIntercept, step.RescaleType = "-1", "65535", "US"
+    shared = Dataset()
+    shared.PixelValueTransformationSequence = Sequence([step])
+    dataset = described(levels, SharedFunctionalGroupsSequence=Sequence([shared]))
+    note = "a negative slope in the functional group that all frames share"
+    yield Case("x_rescale_negative_shared.dcm", native(dataset, levels), (1 - right,), note=note)
+    dataset = described(levels, PixelPaddingValue=0)
+    yield Case("x_padding_value.dcm", native(dataset, levels), (right,), note="a level that means nothing is a level")
     dataset = described(levels)
     dataset.add_new(0x00091001, "UN", b"x" * 100_000)
     yield Case("x_private_element.dcm", native(dataset, levels), (right,), note="100 KB that only its maker knows")

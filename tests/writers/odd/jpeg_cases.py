@@ -6,6 +6,7 @@ import io
 from collections.abc import Iterator
 from typing import Any
 
+import imagecodecs
 import numpy as np
 from PIL import Image
 
@@ -46,6 +47,10 @@ def kinds() -> Iterator[Case]:
     ink = np.zeros((*levels.shape, 4), np.uint8)
     ink[..., 3] = 255 - levels
     yield Case("j_cmyk.jpg", jpeg.with_pillow(ink), (right,), LOSSY, note="CMYK as Adobe writes it")
+    ycck = bytes(
+        imagecodecs.jpeg8_encode(255 - ink, jpeg.QUALITY, colorspace="CMYK", outcolorspace="YCCK", subsampling=(1, 1))
+    )
+    yield Case("j_ycck.jpg", ycck, (right,), LOSSY, note="YCCK as Adobe writes it")
     yield Case("j_12bit.jpg", jpeg.twelve_bits(whole_numbers(scene(), 12)[0]), (right,), LOSSY, either=True)
     yield Case("j_lossless.jpg", jpeg.lossless(levels, bits=8), (right,), LOSSY, either=True)
     odd = levels[:61, :83]

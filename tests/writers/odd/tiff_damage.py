@@ -14,7 +14,7 @@ from odd.tiff_layouts import jpeg_2000, jpeg_page
 from odd.tiff_types import COMPRESSIONS, ORDERS
 
 Places = tuple[list[int], list[int]]
-LARGE = (384, 576)
+LARGE = (192, 288)
 MISSING = (
     "missing",
     "never written",

@@ -9,7 +9,7 @@ import numpy as np
 
 from odd import jpeg, tiff
 from odd.scene import LOSSY, Case, Grey, Levels, coloured, grey_of, scene, stored_for, whole_numbers
-from odd.tiff import SHORT, Page
+from odd.tiff import LONG, SHORT, Page
 from odd.tiff_types import COMPRESSIONS, ORDERS, levels, shown
 
 EXTRA = {"unspecified": 0, "assoc": 1, "unassalpha": 2}
@@ -37,6 +37,34 @@ def layouts() -> Iterator[Case]:
     forever = {278: (tiff.LONG, (2**32 - 1,))}
     yield Case("t_rows_per_strip_infinite.tif", tiff.write(Page(saved, tags=forever)), (right,))
     yield Case("t_rows_per_strip_missing.tif", tiff.write(Page(saved, tags={278: None})), (right,))
+
+
+def habits() -> Iterator[Case]:
+    """What writers do that is not forbidden, or that all others read."""
+    saved, right = whole_numbers(scene(), 16)
+    for end, order in ORDERS.items():
+        short = {279: (SHORT, (3840, 3840, 3840, 768)), 273: (SHORT, (8, 3848, 7688, 11528))}
+        data = tiff.write(Page(saved, rows=20, tags=short), order=order)
+        yield Case(f"t_short_offsets_{end}.tif", data, (right,), note="offsets and counts of 16 bits")
+        small = {256: (SHORT, (96,)), 257: (SHORT, (64,)), 278: (SHORT, (20,))}
+        yield Case(f"t_short_sizes_{end}.tif", tiff.write(Page(saved, rows=20, tags=small), order=order), (right,))
+        text = {270: (tiff.ASCII, tuple(b"a report " * 20_000)), 65000: (tiff.UNDEFINED, tuple(range(200)))}
+        yield Case(f"t_more_tags_{end}.tif", tiff.write(Page(saved, tags=text), order=order), (right,))
+        alone = {279: None}
+        data = tiff.write(Page(saved, tags=alone), order=order)
+        yield Case(f"t_without_counts_{end}.tif", data, (right,), note="one plain strip, no count", either=True)
+        for pressed in ("none", "lzw", "deflate", "packbits"):
+            filled = np.pad(saved, ((0, 16), (0, 0)))
+            page = Page(filled, rows=20, compression=COMPRESSIONS[pressed], tags={257: (LONG, (64,))})
+            name = f"t_last_strip_filled_{pressed}_{end}.tif"
+            yield Case(name, tiff.write(page, order=order), (right,), note="the last strip has more rows than are left")
+    cube = np.dstack([saved] * 3)
+    page = Page(cube, photometric=tiff.RGB, tags={258: (SHORT, (16,))})
+    yield Case("t_one_depth_for_all.tif", tiff.write(page), (right,), note="BitsPerSample has one value", either=True)
+    eight, right = whole_numbers(scene(), 8)
+    for name, options in (("progressive", {"progressive": True}), ("restarts", {"restart_marker_rows": 1})):
+        page = Page(eight, compression=tiff.JPEG, encode=lambda part, o=options: jpeg.with_pillow(part[..., 0], **o))  # type: ignore[misc]
+        yield Case(f"t_jpeg_{name}.tif", tiff.write(page), (right,), LOSSY)
 
 
 def colours() -> Iterator[Case]:

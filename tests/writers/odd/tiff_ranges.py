@@ -10,7 +10,21 @@ import numpy as np
 
 from odd import tiff
 from odd.scene import Case, scene
-from odd.tiff import DOUBLE, FLOAT, LONG, RATIONAL, SHORT, SLONG, SRATIONAL, SSHORT, Page, Tag
+from odd.tiff import (
+    BYTE,
+    DOUBLE,
+    FLOAT,
+    LONG,
+    LONG8,
+    RATIONAL,
+    SHORT,
+    SLONG,
+    SLONG8,
+    SRATIONAL,
+    SSHORT,
+    Page,
+    Tag,
+)
 from odd.tiff_types import ORDERS, levels, shown
 
 LOWEST, HIGHEST = 340, 341
@@ -53,6 +67,12 @@ def ranges() -> Iterator[Case]:
         page = Page(narrow, tags=declared(-2048, 2047, kind))
         yield Case(f"r_signed_{name}.tif", tiff.write(page), ((narrow + 2048.0) / 4095,))
     twelve = np.round(scene() * 4095).astype(np.uint16)
+    for name, kind in (SIGNED_TYPES | {"long8": LONG8, "slong8": SLONG8}).items():
+        data = tiff.write(Page(twelve, tags=declared(0, 4095, kind)), big=True)
+        yield Case(f"r_twelve_{name}.tif", data, (twelve / 4095,))
+    low = np.round(20 + scene() * 200).astype(np.uint8)
+    page = Page(low, tags=declared(10, 230, BYTE))
+    yield Case("r_byte.tif", tiff.write(page), ((low - 10.0) / 220,))
     yield Case("r_only_smax.tif", tiff.write(Page(twelve, tags=declared(None, 4095, SHORT))), (twelve / 4095,))
     page = Page(np.dstack([twelve] * 3), photometric=tiff.RGB, tags=declared(0, 4095, SHORT, 3))
     yield Case("r_rgb.tif", tiff.write(page), (twelve / 4095,))
