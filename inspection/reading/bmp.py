@@ -27,7 +27,7 @@ def open_bmp(data: bytes, limits: Limits) -> Stack:
     try:
         image = Image.open(io.BytesIO(data), formats=["BMP"])
     except (OSError, SyntaxError, struct.error) as error:
-        raise ImageError(f"damaged: a BMP whose header cannot be read ({error})") from None
+        raise ImageError("damaged: a BMP whose header cannot be read") from error
     check_size(image.width, image.height, limits.max_pixels)
     return Stack("BMP", [lambda: _decode(data, image)])
 
@@ -39,7 +39,7 @@ def _decode(data: bytes, image: Image.Image) -> GreyImage:
     try:
         image.load()
     except OSError as error:
-        raise ImageError(f"cut short: the BMP lacks some of its pixels ({error})") from None
+        raise ImageError("cut short: the BMP lacks some of its pixels") from error
     bits = 1 if image.mode == "1" else 8
     samples = np.asarray(image.convert("L") if image.mode in {"1", "L"} else image.convert("RGB"))
     found = to_image(samples, Meaning(8), "BMP")

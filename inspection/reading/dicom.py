@@ -23,6 +23,7 @@ import imagecodecs
 import numpy as np
 import pydicom
 from numpy.typing import NDArray
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.encaps import generate_frames
 from pydicom.pixels.processing import apply_color_lut
@@ -35,8 +36,11 @@ from inspection.reading.levels import Meaning, check_pages, check_size, to_image
 
 _PREAMBLE, _MARK = 128, b"DICM"
 _PIXELS = b"\x7f\xe0\x00\x10", b"\xe0\x7f\x10\x00"
+_PADDING = b"\xfc\xff\xfc\xff"  # the tag of what may follow the pixels
+_LENGTH_OF_LENGTH = 12  # bytes of the element that says how long the meta information is
+_DEFLATED = "1.2.840.10008.1.2.1.99"
 _BIG_ENDIAN, _RLE = "1.2.840.10008.1.2.2", "1.2.840.10008.1.2.5"
-_NATIVE = {"1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.1.99", _BIG_ENDIAN}
+_NATIVE = {"1.2.840.10008.1.2", "1.2.840.10008.1.2.1", _DEFLATED, _BIG_ENDIAN}
 _JPEG = {f"1.2.840.10008.1.2.4.{kind}" for kind in (50, 51, 57, 70)}
 _JPEG_LS = {f"1.2.840.10008.1.2.4.{kind}" for kind in (80, 81)}
 _JPEG_2000 = {f"1.2.840.10008.1.2.4.{kind}" for kind in (90, 91, 92, 93, 201, 202, 203)}
@@ -79,6 +83,8 @@ def open_dicom(data: bytes, limits: Limits) -> Stack:
     if "PixelData" not in dataset or "BitsStored" not in dataset:
         cut = any(tag in data for tag in _PIXELS)
         raise ImageError("cut short: the DICOM file ends within its pixels" if cut else "a DICOM file without an image")
+    if _syntax(dataset) == _DEFLATED:
+        _check_end(data, dataset)
     frames = _Frames(dataset, count)
     return Stack("DICOM", [partial(_page, dataset, frames, index) for index in range(count)])
 
@@ -98,7 +104,23 @@ def _parse(data: bytes) -> Dataset:
         NotImplementedError,
         zlib.error,
     ) as error:
-        raise ImageError(f"damaged: the DICOM file cannot be read ({error})") from None
+        raise ImageError("damaged: the DICOM file cannot be read") from error
+
+
+def _check_end(data: bytes, dataset: Dataset) -> None:
+    """See that a deflated data set ends with its pixels: it has no checksum, but damage changes its length.
+
+    Raises:
+        ImageError: Something else than padding follows.
+    """
+    mark = data.find(_MARK, 0, _PREAMBLE + len(_MARK))
+    start = (mark + len(_MARK) if mark in {0, _PREAMBLE} else 0) + _LENGTH_OF_LENGTH
+    start += int(dataset.file_meta.get("FileMetaInformationGroupLength") or 0)
+    inflated = zlib.decompressobj(-zlib.MAX_WBITS).decompress(data[start:])
+    element = dataset.get_item("PixelData")
+    end = int(element.value_tell) + int(element.length) if isinstance(element, RawDataElement) else len(inflated)
+    if inflated[end:] and not inflated.startswith(_PADDING, end):
+        raise ImageError("damaged: the DICOM file holds more than its pixels")
 
 
 class _Frames:
@@ -183,7 +205,7 @@ class _Frames:
             try:
                 found = imagecodecs.jpegls_decode(frame)
             except (RuntimeError, ValueError) as error:
-                raise ImageError(f"damaged: the JPEG-LS data cannot be decoded ({error})") from None
+                raise ImageError("damaged: parts of the JPEG-LS data are missing or overwritten") from error
         else:
             found = self._run_lengths(frame)
         if found.shape[:2] != (self.rows, self.columns):
@@ -229,7 +251,7 @@ def _encapsulated(data: bytes, dataset: Dataset, count: int) -> list[bytes]:
     try:
         frames = list(generate_frames(data, number_of_frames=count, extended_offsets=extended))
     except (ValueError, EOFError, struct.error) as error:
-        raise ImageError(f"damaged: the frames of the DICOM file cannot be found ({error})") from None
+        raise ImageError("damaged: the frames of the DICOM file cannot be found") from error
     if len(frames) != count:
         raise ImageError(f"damaged: {len(frames)} frames are in the DICOM file, which declares {count}")
     return frames
@@ -301,7 +323,7 @@ def _coloured(values: NDArray[Any], dataset: Dataset) -> tuple[NDArray[Any], Mea
     try:
         colours = apply_color_lut(values, dataset)
     except (ValueError, AttributeError, KeyError, TypeError) as error:
-        raise ImageError(f"damaged: the palette of the DICOM file cannot be used ({error})") from None
+        raise ImageError("damaged: the palette of the DICOM file is incomplete") from error
     return colours[..., :3], Meaning(8 * colours.dtype.itemsize)
 
 

@@ -266,15 +266,11 @@ def read(data: bytes, header: Header, colour: Colour | None = None) -> NDArray[A
         wanted = {"RGB": "RGB", "CMYK": "CMYK", "YCCK": "CMYK"}.get(space, "GRAY")
         samples = simplejpeg.decode_jpeg(stream, wanted, strict=True)
     except ValueError as error:
-        raise ImageError(f"damaged: parts of the JPEG are missing or overwritten ({_words(error)})") from None
+        raise ImageError("damaged: parts of the JPEG are missing or overwritten") from error
     if wanted == "CMYK":
         return _inks(samples, inverted=header.inverted_inks)
     found: NDArray[np.uint8] = samples[..., 0] if wanted == "GRAY" else samples
     return found
-
-
-def _words(error: Exception) -> str:
-    return " ".join(str(error).removeprefix("Corrupt JPEG data:").split())
 
 
 def _inks(samples: NDArray[np.uint8], *, inverted: bool) -> NDArray[np.uint8]:
@@ -301,7 +297,7 @@ def _read_unheard(stream: bytes) -> NDArray[Any]:
             if np.array_equal(others, samples) or not np.array_equal(further, samples):
                 raise ImageError("damaged: parts of the JPEG are missing or overwritten")
     except (RuntimeError, ValueError) as error:
-        raise ImageError(f"damaged: the JPEG cannot be decoded ({_words(error)})") from None
+        raise ImageError("damaged: parts of the JPEG are missing or overwritten") from error
     if header.restart_interval and not _restarts_in_order(stream, header.scans):
         raise ImageError("damaged: parts of the JPEG are missing (its restart markers are out of order)")
     return samples

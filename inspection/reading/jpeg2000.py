@@ -17,7 +17,7 @@ from inspection.errors import ImageError
 _START, _END_OF_CODESTREAM, _DATA = b"\xff\x4f\xff\x51", b"\xff\xd9", b"\xff\x93"
 _STYLE = 0xFF52
 _OWN_PRECINCTS = 1
-_SMALLEST_HOLE = 16
+_SMALLEST_HOLE = 10
 
 
 def read(data: bytes) -> NDArray[Any]:
@@ -36,7 +36,7 @@ def read(data: bytes) -> NDArray[Any]:
     try:
         samples: NDArray[Any] = jpeg2k_decode(data)
     except (RuntimeError, ValueError) as error:
-        raise ImageError(f"damaged: parts of the JPEG 2000 data are missing ({error})") from None
+        raise ImageError("damaged: parts of the JPEG 2000 data are missing") from error
     return samples
 
 

@@ -120,7 +120,7 @@ def _unfiltered(parts: _Parts, header: bytes, rows: bytes) -> NDArray[Any]:
     try:
         pixels: NDArray[Any] = png_decode(MAGIC + b"".join(_chunk(kind, content) for kind, content in chunks))
     except RuntimeError as error:
-        raise ImageError(f"damaged: the pixels of the PNG cannot be decoded ({error})") from None
+        raise ImageError("damaged: the pixels of the PNG cannot be decoded") from error
     if not indexed:
         return pixels
     numbers = pixels // (255 // (2 ** header[8] - 1))
@@ -137,7 +137,7 @@ def _inflated(data: list[bytes], size: int) -> bytes:
     try:
         rows = stream.decompress(b"".join(data), size + 1)
     except igzip_lib.IsalError as error:  # type: ignore[misc]  # its stubs are wrong
-        raise ImageError(f"damaged: the pixels of the PNG cannot be decompressed ({error})") from None
+        raise ImageError("damaged: the pixels of the PNG cannot be decompressed") from error
     if len(rows) < size:
         raise ImageError(f"cut short: the PNG holds {len(rows)} of {size} bytes of its pixels")
     if len(rows) > size or not stream.eof:

@@ -207,19 +207,26 @@ def _unpacked(data: bytes, layout: Layout, what: str, size: int, row: int) -> by
     """The bytes of a segment's samples, decompressed: `size` of them."""
     if layout.reversed_bits:
         data = bytes(imagecodecs.bitorder_decode(data))
-    if layout.compression == _PACKBITS:
-        return rle.unpack(data, size, row, what)
     # Some write as many rows in the last strip as in the others.
     most = max(size, layout.segment_height * row)
+    if layout.compression == _PACKBITS:
+        return rle.unpack(data, size, row, what) if most == size else _last_packed(data, size, most, row, what)
     try:
         found = _decompressed(data, layout, most, size // row)
     except (RuntimeError, ValueError, igzip_lib.IsalError) as error:  # type: ignore[misc]  # its stubs are wrong
-        raise ImageError(f"damaged: {what} cannot be decompressed ({error})") from None
+        raise ImageError(f"damaged: {what} cannot be decompressed") from error
     if len(found) < size:
         raise ImageError(f"cut short: {what} holds {len(found)} of {size} bytes")
     if layout.compression != _NONE and len(found) not in {size, most}:
         raise ImageError(f"damaged: {what} holds more than its pixels")
     return found[:size]
+
+
+def _last_packed(data: bytes, size: int, most: int, row: int, what: str) -> bytes:
+    try:
+        return rle.unpack(data, most, row, what)[:size]
+    except ImageError:
+        return rle.unpack(data, size, row, what)
 
 
 def _decompressed(data: bytes, layout: Layout, most: int, rows: int) -> bytes:

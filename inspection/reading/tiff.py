@@ -78,7 +78,9 @@ def _pages(data: bytes, file: tifffile.TiffFile, most: int) -> Iterator[tifffile
             raise ImageError("cut short: the TIFF ends before its last page")
         (tags,) = struct.unpack_from(file.byteorder + count_format, data, offset)
         link = offset + struct.calcsize(count_format) + tags * entry
-        if not 0 < tags <= _MOST_TAGS or link + width > len(data):
+        inside = 0 < tags <= _MOST_TAGS and link + width <= len(data)
+        # No tag has a type 0: there an entry was overwritten.
+        if not inside or any(data[at + 2 : at + 4] == b"\0\0" for at in range(link - tags * entry, link, entry)):
             raise ImageError(f"damaged: the directory of page {count + 1} of the TIFF cannot be read")
         count += 1
         check_pages(count, most)
@@ -259,9 +261,9 @@ def _declared(page: tifffile.TiffPage, layout: Layout) -> Range | None:
 def _numbers(page: tifffile.TiffPage, tag: int) -> list[float]:
     """A tag's values as finite numbers; none where it is missing or makes no sense."""
     found = page.tags.get(tag)
-    if found is None or isinstance(found.value, str | bytes):
+    if found is None or isinstance(found.value, str):
         return []
-    values = list(found.value) if isinstance(found.value, tuple | list) else [found.value]
+    values = list(found.value) if isinstance(found.value, tuple | list | bytes) else [found.value]
     if int(found.dtype) in _RATIONALS:
         pairs = zip(values[::2], values[1::2], strict=True)
         values = [above / below if below else np.nan for above, below in pairs]
