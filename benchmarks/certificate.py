@@ -1,4 +1,4 @@
-"""Whether the certificate is honest: tests of models whose true recall is known, by the real `training.proof.certify`.
+"""Whether the certificate is honest: tests of models whose true recall is known, by the real `certify`.
 
 A model that really finds so many nio images is tested on so many nio parts, 1,000 times a seed; in at most 5 % of these
 tests may the certificate prove more than is true. Where a part has two images, both are missed together more often than
@@ -16,7 +16,7 @@ import numpy as np
 from scipy.stats import norm
 
 from benchmarks.row import Row
-from training.proof.certify import CONFIDENCE, Tested, certify
+from training.proof.certificate import CONFIDENCE, Tested, certify
 
 _DRAWS = 1000
 _PARTS = (30, 100, 300, 475)

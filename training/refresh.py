@@ -30,7 +30,7 @@ from training.fitting.checkpoint import NAME, Checkpoint, fingerprint
 from training.fitting.fit import History
 from training.fitting.folds import Scored
 from training.fitting.reference import make_reference
-from training.proof.certify import Tested, certify
+from training.proof.certificate import Tested, certify
 from training.proof.evaluate import Evaluation, Judgement, evaluate, judge_files, table
 from training.proof.labels import check_labels
 from training.proof.predict import Prediction, predict

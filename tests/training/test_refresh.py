@@ -24,7 +24,7 @@ from inspection.model import load as load_model
 from inspection.verdict import LABELS, Label
 from settings import load
 from training.data.dataset import read, split
-from training.proof.certify import recall_lower_bound
+from training.proof.certificate import recall_lower_bound
 from training.refresh import refresh
 
 pytestmark = pytest.mark.usefixtures("one_thread")

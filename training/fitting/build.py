@@ -18,7 +18,7 @@ from training.fitting.balance import BalancedImages
 from training.fitting.checkpoint import Checkpoint
 from training.fitting.fit import History, fit
 from training.fitting.folds import Scored, deal, fit_novelty, how_many, limit_novelty, score, together, unidentified
-from training.proof.certify import choose_threshold, given_up, temperature
+from training.proof.limits import choose_threshold, given_up, temperature
 
 _SMALLEST_STD = 1e-4  # of grey levels in 0..1; less than an 8-bit image can show
 

@@ -18,7 +18,7 @@ from inspection.novelty import DESCRIPTION, Novelty, describe
 from inspection.verdict import LABELS
 from settings.schema import TrainingSettings
 from training.data.dataset import LabelledImage, all_pages
-from training.proof.certify import tail_quantile
+from training.proof.limits import tail_quantile
 
 _FEW_NIO = 300  # from here on one validation part holds enough of them for its lowest scores to say something
 _DEFAULT_FOLDS = 4

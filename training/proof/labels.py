@@ -11,7 +11,7 @@ from inspection.verdict import rounded
 from settings.schema import TrainingSettings
 from training.data.dataset import LabelledImage
 from training.fitting.folds import Scored, unidentified
-from training.proof.certify import choose_threshold, given_up
+from training.proof.limits import choose_threshold, given_up
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from inspection.verdict import Label
 from settings.schema import TrainingSettings
 from training.data.dataset import LabelledImage
 from training.fitting.folds import Scored
-from training.proof.certify import choose_threshold
 from training.proof.labels import LabelCheck, check_labels
+from training.proof.limits import choose_threshold
 
 OPTIONS = TrainingSettings(required_recall=0.99, false_call_budget=0.005, false_call_limit=1.0)
 
