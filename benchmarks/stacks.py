@@ -25,7 +25,7 @@ from training.proof.evaluate import as_judged, judge_files
 
 _SIDE = 64
 _SLICES = 5
-_LEARNT_IO, _LEARNT_NIO = 400, 100
+_LEARNT_IO, _LEARNT_NIO = 400, 200
 _FRESH_IO, _FRESH_NIO = 200, 100
 _DRAWS = 12_000  # of each training: a few minutes of one core
 

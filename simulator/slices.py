@@ -22,7 +22,7 @@ from simulator.phantom import Scene, draw_scene, draw_surroundings
 from simulator.rays import Field, View
 
 OUTERMOST = 2.0  # heights in focus reach so far up and down, in half standoffs; the pads lie at 1
-OUT_OF_PLACE = 0.2  # boards warp: all heights are off by at most this, in half standoffs
+OUT_OF_PLACE = 1.0  # boards warp, and so a joint may lie so far up or down from where it should, in half standoffs
 CIRCLE_TILT_DEG = (30.0, 45.0)
 RESIDUE = (0.10, 0.30)  # share of what is out of focus that a reconstruction leaves
 WIRES_ABOVE_MM = (0.15, 0.40)  # the package's pads
