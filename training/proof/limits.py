@@ -9,6 +9,7 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 
 from inspection.verdict import rounded
+from training.proof.certificate import recall_lower_bound
 
 _TOWARDS_IO = 0.9
 """How far down the gap to the image next below it the threshold lies, in log-odds; the rest is room for arithmetic."""
