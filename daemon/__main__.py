@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 from collections.abc import Callable
 from importlib.metadata import distribution, version
 from pathlib import Path
@@ -18,6 +19,7 @@ from inspection.files import readable
 from settings import Settings, load
 
 _OTHERS = "solderwatch.commands"
+_PROGRESS_S = 1.0
 _HELP = """\
 Watches the inbox for X-ray images, judges each one, and files it into io (good) or nio (defective)
 with a class activation map and the verdict as JSON beside it.
@@ -30,11 +32,13 @@ examples:
   solderwatch status --json | jq .counts
   solderwatch requeue lot7/joint.png     judge a quarantined file again
   solderwatch relabel data/nio/a.png io  a false call: move it to io, and teach it to the next model
+  solderwatch reindex                    compare the ledger with all records; also while the daemon runs
   tail -F logs/decisions.jsonl | jq -c 'select(.event == "decision") | [.file, .verdict, .nio_probability]'
 
 signals to a running daemon: SIGTERM and SIGINT finish what is in hand; SIGHUP reads the configuration again.
 
-exit codes: 0 done; 1 failed (check: a problem; status: not running; relabel: an image was refused);
+exit codes: 0 done; 1 failed (check: a problem; status: not running; relabel: an image was refused;
+reindex: a folder or record cannot be read);
 2 the command line or the configuration is wrong
 """
 
@@ -77,6 +81,7 @@ def _parser() -> argparse.ArgumentParser:
         ("check", _check, "validate configuration, folders, device and model; say each problem and its mend"),
         ("status", _status, "is it alive, what did it do, which model"),
         ("requeue", _requeue, "put quarantined files back into the inbox"),
+        ("reindex", _reindex, "make the ledger equal to the records, or build it from them"),
     ):
         command = add(name, function, help_)
         if name == "run":
@@ -126,6 +131,26 @@ def _requeue(arguments: argparse.Namespace, settings: Settings) -> int:
     for path, back in requeue(settings, arguments.names):
         print(f"{readable(str(path))} -> {readable(str(settings.paths.inbox / back))}")
     return 0
+
+
+def _reindex(_: argparse.Namespace, settings: Settings) -> int:
+    from filing.ledger import Swept, reindex  # noqa: PLC0415
+
+    told = time.monotonic()
+
+    def tell(found: Swept) -> None:
+        nonlocal told
+        if time.monotonic() - told >= _PROGRESS_S:
+            told = time.monotonic()
+            print(f"{found.records:,} records so far", file=sys.stderr, flush=True)
+
+    swept = reindex(settings, tell)
+    print(f"{swept.records:,} records: {swept.changed:,} were new or had changed, {swept.removed:,} are gone")
+    for outcome in swept.away:
+        print(f"solderwatch: paths.{outcome}: {settings.paths.line[outcome]}: not there", file=sys.stderr)
+    if swept.unread:
+        print(f"solderwatch: {swept.unread:,} records or folders cannot be read", file=sys.stderr)
+    return 1 if swept.away or swept.unread else 0
 
 
 if __name__ == "__main__":

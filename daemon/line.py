@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 
 from daemon.intake.inbox import Candidate, Inbox
@@ -18,6 +18,7 @@ from daemon.reporting.drift import DriftWatch
 from daemon.reporting.tally import Tally
 from filing.disk import Retention, check_room
 from filing.folders import AwayError, Folders
+from filing.ledger import Place
 from filing.logs import Log
 from inspection.errors import SolderwatchError
 from inspection.files import readable
@@ -40,6 +41,7 @@ class Line:
         wake: Set to look at the inbox at once.
         tally: Counts what was done.
         drift: Watches what was found.
+        tell: Called with places in io, nio and quarantine where images appeared or are gone.
         beat: Called while the loop is alive, with the state in a few words, and whether the inbox can be looked at.
         beat_s: At least so often.
     """
@@ -55,6 +57,7 @@ class Line:
         wake: threading.Event,
         tally: Tally,
         drift: DriftWatch,
+        tell: Callable[[Iterable[Place]], None],
         beat: Callable[[str, bool], None],
         beat_s: float = 20.0,
     ) -> None:
@@ -73,7 +76,7 @@ class Line:
         """Images that the last look at the inbox left where they are."""
         self._to_recover: bool | None = None
         self._trouble = Trouble(log)
-        self._retention = Retention(self._folders, settings.disk, log)
+        self._retention = Retention(self._folders, settings.disk, log, tell)
         self._pipeline = Pipeline(
             settings,
             folders,
@@ -83,6 +86,7 @@ class Line:
             trouble=self._trouble,
             tally=tally,
             drift=drift,
+            tell=tell,
             stop=stop,
             alive=self._tick,
         )

@@ -9,10 +9,11 @@ from __future__ import annotations
 import errno
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 from daemon.intake.claims import Claims, GoneError, UnfinishedError
 from daemon.intake.in_hand import InHand
@@ -27,6 +28,7 @@ from daemon.reporting.tally import Tally
 from filing.claim import Claim
 from filing.decisions import Decision, Filing
 from filing.folders import Folders
+from filing.ledger import Place
 from filing.logs import Log, together
 from inspection.errors import ImageError
 from inspection.files import readable
@@ -58,6 +60,7 @@ class Pipeline:
         trouble: Told of what goes wrong with single images.
         tally: Counts what was filed.
         drift: Watches what was found.
+        tell: Called with where images lie now.
         stop: Once it is set, nothing more is given to the workers.
         alive: Called after each image.
 
@@ -76,6 +79,7 @@ class Pipeline:
         trouble: Trouble,
         tally: Tally,
         drift: DriftWatch,
+        tell: Callable[[Iterable[Place]], None],
         stop: threading.Event,
         alive: Callable[[], None],
     ) -> None:
@@ -84,7 +88,7 @@ class Pipeline:
         self._model = model
         self._log = log
         self._trouble, self._tally, self._drift = trouble, tally, drift
-        self._stop, self._alive = stop, alive
+        self._tell, self._stop, self._alive = tell, stop, alive
         self._claims = Claims(folders)
         self._filing = Filing(folders)
         self._workers = Workers(self._claims, settings, self._goes_on)
@@ -260,7 +264,7 @@ class Pipeline:
         return outcomes.quarantined(claim, f"could not be judged: {type(why).__name__}: {why}", self._settings)
 
     def _publish(self, decisions: Sequence[Decision]) -> None:
-        """Publish, log, forget; in that order, so that the log is at least once."""
+        """Publish, log, tell, forget; in that order, so that the log is at least once."""
         published = self._filing.publish(decisions, self._guard)
         with together(self._log):
             for decision in published:
@@ -270,6 +274,7 @@ class Pipeline:
                     self._log.info("decision", **decision.told)
                 self._tally.add(decision.told)
                 self._trouble.filed()
+        self._tell((decision.outcome, Path(decision.record["filed_as"])) for decision in published)
         for decision in published:
             with self._guard(decision.claim):
                 self._in_hand.forget(decision.claim)

@@ -16,6 +16,7 @@ from daemon.reporting.drift import DriftWatch
 from daemon.reporting.heartbeat import Heartbeat, Present, beat_s
 from daemon.reporting.tally import Tally
 from filing.folders import Folders
+from filing.ledger import Keeper
 from filing.lock import Lock, only_daemon
 from filing.logs import open_log
 from inspection.device import choose_device
@@ -43,6 +44,7 @@ class Service:
         self._tally = Tally()
         self._model: CurrentModel | None = None
         self._drift: DriftWatch | None = None
+        self._keeper: Keeper | None = None
         self._log = open_log(settings.logs, count=self._tally.metrics.logged)
         self._heartbeat = Heartbeat(self._tally)
 
@@ -60,7 +62,11 @@ class Service:
         threading.excepthook = self._tell_death
         with only_daemon(self._settings.paths.work) as lock:
             self._log.info("starting", version=version("solderwatch"), pid=os.getpid(), config=str(self._config))
-            self._judge(lock, once=once)
+            try:
+                self._judge(lock, once=once)
+            finally:
+                if self._keeper:
+                    self._keeper.close()
             self._heartbeat.stop(self._present(sees=bool(self._line and self._line.inbox.sees)))
             self._log.info("stopped", **self._tally.counts)
 
@@ -97,6 +103,9 @@ class Service:
     def _build(self) -> tuple[CurrentModel, Line]:
         """Make model and line from the settings; a model that is in use already stays until a better one loads."""
         settings = self._settings
+        if self._keeper:
+            self._keeper.close()
+        self._keeper = Keeper(settings, self._log)
         device, why = choose_device(settings.device)
         self._log.info("device", device=str(device), why=why)
         check_runtime(settings.runtime, device)
@@ -117,6 +126,7 @@ class Service:
             wake=self._wake,
             tally=self._tally,
             drift=self._drift,
+            tell=self._keeper.tell,
             beat=self._beat,
             beat_s=beat_s(),
         )
@@ -175,5 +185,6 @@ class Service:
             inspector=self._model.inspector if self._model else None,
             drift=self._drift,
             recovered=bool(self._line and self._line.recovered),
+            ledger_in_step=bool(self._keeper and self._keeper.in_step),
             sees=sees,
         )

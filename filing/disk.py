@@ -8,12 +8,13 @@ import json
 import os
 import stat
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
 from filing.folders import Folders
+from filing.ledger import Place
 from filing.logs import Log
 from filing.names import utc
 from inspection.files import MAP_SUFFIX, RECORD_SUFFIX, readable
@@ -55,15 +56,21 @@ class Retention:
         folders: Of the line.
         settings: How much is kept; by default everything.
         log: Told of every image that is deleted.
+        tell: Called with where it lay.
         clock: Seconds since 1970.
     """
 
     def __init__(
-        self, folders: Folders, settings: DiskSettings, log: Log, clock: Callable[[], float] = time.time
+        self,
+        folders: Folders,
+        settings: DiskSettings,
+        log: Log,
+        tell: Callable[[Iterable[Place]], None],
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._folders = folders
         self._settings = settings
-        self._log = log
+        self._log, self._tell = log, tell
         self._clock = clock
         self._offset = self._clock_offset()
         self._steps: Iterator[None] = iter(())
@@ -153,6 +160,7 @@ class Retention:
             # The image first: what is visible is complete.
             for name in (path.name, f"{path.name}{MAP_SUFFIX}", record.name):
                 (folder / name).unlink(missing_ok=True)
+        self._tell([("io", path)])
         moment = utc(datetime.fromtimestamp(filed, UTC))
         self._log.info("deleted", file=readable(str(path)), filed=moment, bytes=size, why=why)
         return True

@@ -15,13 +15,14 @@ import json
 import os
 import stat
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from filing import durable
 from filing.folders import Folders
+from filing.ledger import Place, tell
 from filing.logs import Log
 from filing.names import free_names, utc
 from inspection.errors import SolderwatchError
@@ -62,14 +63,17 @@ def relabel(settings: Settings, images: Sequence[str], label: Label, by: str, lo
     folders.look()
     with open_book(paths.dataset) as book:
         operator = _Operator(folders, book, label, readable(by), log)
-        for image in dict.fromkeys(_image_of(os.path.abspath(image)) for image in images):  # noqa: PTH100
-            try:
-                operator.relabel(Path(image))
-            except SolderwatchError as error:
-                yield Refused(readable(image), str(error))
-            except OSError as error:
-                where = f"{error.filename}: " if error.filename else ""
-                yield Refused(readable(image), f"{where}{error.strerror or error}")
+        try:
+            for image in dict.fromkeys(_image_of(os.path.abspath(image)) for image in images):  # noqa: PTH100
+                try:
+                    operator.relabel(Path(image))
+                except SolderwatchError as error:
+                    yield Refused(readable(image), str(error))
+                except OSError as error:
+                    where = f"{error.filename}: " if error.filename else ""
+                    yield Refused(readable(image), f"{where}{error.strerror or error}")
+        finally:
+            tell(settings, operator.touched)
 
 
 def login_name() -> str:
@@ -97,6 +101,8 @@ class _Operator:
     label: Label
     name: str
     log: Log
+    touched: list[Place] = field(default_factory=list)
+    """Where images lay that were relabelled, and where they lie now."""
 
     def relabel(self, image: Path) -> None:
         here, relative = self._locate(image)
@@ -118,6 +124,7 @@ class _Operator:
         record = _read_record(image)
         if record is None:
             raise SolderwatchError(f"no judged image: {readable(relative.name)}{RECORD_SUFFIX} beside it is no record")
+        self.touched.append((here, relative))
         if here != self.label and not os.path.lexists(image):
             self._end(image, relative, record)
             return
@@ -147,20 +154,20 @@ class _Operator:
         picture = _read_map(image)
         with self.folders.beneath(self.label, relative.parent, make=True) as folder:
             for name in free_names(relative.name):
-                target = folder / name
+                target, place = folder / name, relative.parent / name
                 there = [path for path in _triple(target) if os.path.lexists(path)]
                 found = _read_record(target)
+                if there and not (found and found["decision_id"] == record["decision_id"]):
+                    continue
+                self.touched.append((self.label, place))
                 try:
-                    if found and found["decision_id"] == record["decision_id"]:
-                        # Left by an earlier try. The image itself only where it had to be copied.
-                        if target in there:
-                            durable.move(image, target)
-                            return {**record, **found}
-                        for path in there:
-                            path.unlink()
-                    elif there:
-                        continue
-                    record["filed_as"] = readable(str(relative.parent / name))
+                    # Left by an earlier try. The image itself only where it had to be copied.
+                    if found and target in there:
+                        durable.move(image, target)
+                        return {**record, **found}
+                    for path in there:
+                        path.unlink()
+                    record["filed_as"] = readable(str(place))
                     _appear(target, image, record, picture)
                 except FileExistsError:
                     continue  # the daemon was faster
@@ -175,6 +182,7 @@ class _Operator:
                     break
                 found = _read_record(folder / name)
                 if found and found["decision_id"] == record["decision_id"] and _history(found):
+                    self.touched.append((self.label, relative.parent / name))
                     self._tell(found, None)
                     _remove_sidecars(image)
                     return

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from filing import durable
 from filing.folders import Folders
+from filing.ledger import tell
 from filing.names import free_names
 from inspection.errors import SolderwatchError
 from inspection.files import ERROR_SUFFIX
@@ -29,19 +30,28 @@ def requeue(settings: Settings, names: Sequence[str]) -> Iterator[tuple[Path, Pa
     """
     folders = Folders(settings.paths.line)
     folders.look("quarantine", "inbox")
-    for path in [_quarantined(folders["quarantine"], name) for name in names] or _all(folders["quarantine"]):
-        with (
-            folders.beneath("quarantine", path.parent) as quarantine,
-            folders.beneath("inbox", path.parent, make=True) as inbox,
-        ):
-            for name in free_names(path.name):
-                try:
-                    durable.move(quarantine / path.name, inbox / name)
-                except FileExistsError:
-                    continue
-                break
+    paths = [_quarantined(folders["quarantine"], name) for name in names] or _all(folders["quarantine"])
+    try:
+        for path in paths:
+            yield path, path.with_name(_put_back(folders, path))
+    finally:
+        tell(settings, [("quarantine", path) for path in paths])
+
+
+def _put_back(folders: Folders, path: Path) -> str:
+    """Move one file; returns its name in the inbox."""
+    with (
+        folders.beneath("quarantine", path.parent) as quarantine,
+        folders.beneath("inbox", path.parent, make=True) as inbox,
+    ):
+        for name in free_names(path.name):
+            try:
+                durable.move(quarantine / path.name, inbox / name)
+            except FileExistsError:
+                continue
             (quarantine / f"{path.name}{ERROR_SUFFIX}").unlink(missing_ok=True)
-        yield path, path.with_name(name)
+            return name
+    raise AssertionError("names never end")
 
 
 def _quarantined(quarantine: Path, name: str) -> Path:

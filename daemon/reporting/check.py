@@ -13,8 +13,9 @@ from typing import Literal
 from daemon.intake.survey import survey
 from filing.disk import check_room
 from filing.folders import Folders, file_system, is_local
+from filing.ledger import Ledger
 from inspection.device import choose_device
-from inspection.errors import NoModelError, SolderwatchError
+from inspection.errors import LedgerError, NoModelError, SolderwatchError
 from inspection.files import readable
 from inspection.model import load
 from inspection.runtime import check_runtime, choose_runtime
@@ -100,6 +101,22 @@ def _folders(settings: Settings) -> Iterator[Finding]:
         else:
             yield Finding("ok", f"log: {log}")
     yield from _metrics(settings.metrics.file)
+    yield _ledger(settings.paths.ledger)
+
+
+def _ledger(path: Path) -> Finding:
+    place = next(there for there in (path, *path.parents) if os.path.lexists(there))
+    if not os.access(place, os.W_OK):
+        return Finding("warning", f"ledger: {path}: {place} is not writable; mend its owner or mode")
+    if place != path:
+        return Finding("ok", f"ledger: {path}: the daemon makes it")
+    try:
+        with Ledger(path) as ledger:
+            summary = ledger.summary()
+    except LedgerError as error:
+        return Finding("warning", f"ledger: {error}")
+    known = f"{sum(count.images for count in summary.counts):,} images"
+    return Finding("ok", f"ledger: {path}: {known}{'' if summary.complete else ' so far, not all yet'}")
 
 
 def _metrics(file: Path | None) -> Iterator[Finding]:

@@ -36,6 +36,7 @@ class Present:
         inspector: Who judges; None without a model.
         drift: Watches what is found; None before the first line.
         recovered: All that an earlier run left is in hand.
+        ledger_in_step: The ledger is equal to the records, but for what was filed this moment.
         sees: The inbox can be looked at.
     """
 
@@ -45,6 +46,7 @@ class Present:
     inspector: Inspector | None
     drift: DriftWatch | None
     recovered: bool
+    ledger_in_step: bool
     sees: bool
 
 
@@ -122,6 +124,7 @@ class Heartbeat:
             "since_start": self._tally.counts,
             "per_minute": round(self._tally.per_minute(), 1),
             "last": self._tally.last,
+            "ledger_in_step": now.ledger_in_step,
             "drift": now.drift.report() if now.drift else None,
         }
         # Not worth a sync, and never worth a verdict.

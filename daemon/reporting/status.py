@@ -11,8 +11,10 @@ from typing import Any
 
 from daemon.intake.survey import Passed, Reason, survey
 from filing.claim import claim_folders, read_claim
+from filing.ledger import OUTCOMES, SUFFIXES, Ledger
 from filing.lock import is_held
-from inspection.files import ERROR_SUFFIX, RECORD_SUFFIX, readable
+from inspection.errors import LedgerError
+from inspection.files import readable
 from settings import Settings
 from settings.schema import CURRENT
 
@@ -47,21 +49,21 @@ def read_status(settings: Settings) -> Status:
     """Look at the folders and at what the daemon wrote down."""
     paths = settings.paths
     inbox = survey(paths.inbox, settings.inbox)
-    counts = {
-        "io": _count(paths.io, lambda name: name.endswith(RECORD_SUFFIX)),
-        "nio": _count(paths.nio, lambda name: name.endswith(RECORD_SUFFIX)),
-        "quarantine": _count(paths.quarantine, lambda name: name.endswith(ERROR_SUFFIX)),
+    alive = is_held(paths.work)
+    try:
+        said = json.loads((paths.work / STATUS).read_bytes())
+    except (OSError, ValueError):
+        said = {}
+    # Without a daemon nobody keeps the ledger in step.
+    known = _known(paths.ledger) if alive and said.get("ledger_in_step") else None
+    counts = (known or _counted(paths.line)) | {
         "waiting": inbox.waiting,
         "in_hand": len(claims := claim_folders(paths.work) if paths.work.is_dir() else []),
     }
     current = paths.models / CURRENT
     model = current.readlink().name if current.is_symlink() else None
-    try:
-        said = json.loads((paths.work / STATUS).read_bytes())
-    except (OSError, ValueError):
-        said = {}
     in_hand = [claim for folder in claims[:_SHOWN] if (claim := _claim(folder))]
-    return Status(is_held(paths.work), counts, inbox.passed_over, in_hand, model, said)
+    return Status(alive, counts, inbox.passed_over, in_hand, model, said)
 
 
 def as_json(status: Status) -> str:
@@ -122,5 +124,23 @@ def _claim(folder: Path) -> dict[str, Any] | None:
     return {"file": name, "claimed": claim.claimed, "attempts": claim.attempts, "decided": claim.decided}
 
 
-def _count(folder: Path, wanted: Any) -> int:
-    return sum(wanted(name) for _, _, names in os.walk(folder) for name in names)
+def _known(ledger: Path) -> dict[str, int] | None:
+    """How many images the ledger has of each outcome; None if it does not know of all."""
+    try:
+        with Ledger(ledger) as opened:
+            summary = opened.summary()
+    except LedgerError:
+        return None
+    counts: dict[str, int] = dict.fromkeys(OUTCOMES, 0)
+    for count in summary.counts:
+        counts[count.outcome] += count.images
+    return counts if summary.complete else None
+
+
+def _counted(folders: dict[str, Path]) -> dict[str, int]:
+    """The same, by a walk through the folders."""
+    return {outcome: _count(folders[outcome], SUFFIXES[outcome]) for outcome in OUTCOMES}
+
+
+def _count(folder: Path, suffix: str) -> int:
+    return sum(name.endswith(suffix) for _, _, names in os.walk(folder) for name in names)

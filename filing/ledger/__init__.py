@@ -8,10 +8,10 @@ from filing.decisions import Outcome
 from filing.ledger.answers import Count, DayCount, Image, OpenBoard, Spoken, Summary
 from filing.ledger.keeper import Keeper, Pace, tell
 from filing.ledger.questions import Ledger
-from filing.ledger.records import OUTCOMES, Place
+from filing.ledger.records import OUTCOMES, SUFFIXES, Place
 from filing.ledger.sweep import Swept, reindex
 
 __all__ = [
-    "OUTCOMES", "Count", "DayCount", "Image", "Keeper", "Ledger", "OpenBoard", "Outcome", "Pace",
+    "OUTCOMES", "SUFFIXES", "Count", "DayCount", "Image", "Keeper", "Ledger", "OpenBoard", "Outcome", "Pace",
     "Place", "Spoken", "Summary", "Swept", "reindex", "tell",
 ]  # fmt: skip

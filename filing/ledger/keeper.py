@@ -96,6 +96,11 @@ class Keeper:
             self._news.notify_all()
         self._thread.join(patience_s)
 
+    @property
+    def in_step(self) -> bool:
+        """Whether the ledger is in order and can be written to: then it lags behind by moments at most."""
+        return not (self._unwell or self._unusable)
+
     def _is_settled(self) -> bool:
         busy = self._told or self._sweep or self._unusable or self._unwell
         return not busy and self._sweep_at > time.monotonic()

@@ -50,7 +50,7 @@ def _drop(source: Path, folder: Path, name: str) -> None:
 
 def _filed(folder: Path) -> list[str]:
     data = folder / "data"
-    return sorted(str(path.relative_to(data)) for path in data.rglob("*") if path.is_file() and path.name[0] != ".")
+    return sorted(str(path.relative_to(data)) for path in data.glob("*/**/*") if path.is_file() and path.name[0] != ".")
 
 
 def test_every_image_ends_in_its_folder_with_sidecars_and_one_line(
@@ -304,9 +304,9 @@ def test_status_tells_what_the_daemon_does(daemon: Daemon, images: dict[str, lis
     _drop(images["io"][0], daemon.folder, "one.png")
     (event,) = daemon.wait_for("decision")
     wait_until(lambda: bool(read_status(settings).daemon.get("last")))
+    wait_until(lambda: read_status(settings).counts[event["verdict"]] == 1)
     status = read_status(settings)
     assert status.alive
-    assert status.counts[event["verdict"]] == 1
     assert status.daemon["model"] == event["model"]
     assert status.daemon["last"]["file"] == "one.png"
     assert status.daemon["pid"] == daemon.pid

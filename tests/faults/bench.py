@@ -19,6 +19,7 @@ from daemon.line import Line
 from daemon.reporting.drift import DriftWatch
 from daemon.reporting.tally import Tally
 from filing.folders import Folders
+from filing.ledger import Place
 from filing.logs import open_log
 from inspection.inspector import Inspector
 from settings import load
@@ -34,6 +35,7 @@ class Bench:
         self.stream = io.StringIO()
         self.tally = Tally()
         self.beats: list[str] = []
+        self.told: list[Place] = []
         log = open_log(settings.logs, self.stream)
         self.model = CurrentModel(settings.paths.models, settings.cam, torch.device("cpu"), settings.runtime, log)
         self.stop, self.wake = threading.Event(), threading.Event()
@@ -46,6 +48,7 @@ class Bench:
             wake=self.wake,
             tally=self.tally,
             drift=DriftWatch(settings.drift, folders, log),
+            tell=self.told.extend,
             beat=lambda state, _: self.beats.append(state),
         )
         self.inbox = settings.paths.inbox

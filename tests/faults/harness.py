@@ -32,6 +32,7 @@ from typing import Any, NoReturn, Self
 from PIL import Image
 
 from filing import durable
+from filing.ledger import store
 from inspection.files import readable
 
 # --- in the nursery ---
@@ -54,6 +55,8 @@ class Fault:
         at: The first call concerned, counted from 1: opening for writing, write, fsync, rename, unlink, mkdir, rmdir.
             Larger than any: nothing fails, but the file `calls` tells what was counted.
         only: Count only calls whose line in `calls` has this text in it.
+        keeper: Count the calls of the ledger's keeper, and its statements, instead of all others: its thread has a
+            rhythm of its own.
         also: A folder outside the line's, such as an inbox on another file system, whose calls count too.
         error: The name of the errno with which the calls fail; None: SIGKILL just before the call.
         times: How many calls fail.
@@ -68,6 +71,7 @@ class Fault:
 
     at: int = 0
     only: str = ""
+    keeper: bool = False
     also: str = ""
     error: str | None = None
     times: int = 1
@@ -232,10 +236,14 @@ class _Injector:
         durable._LIBC = self  # type: ignore[assignment]
         for name in ("fsync", "fdatasync", "write", "pwrite", "sendfile", "ftruncate"):
             self._wrap(name)
+        if fault.keeper:
+            self._wrap_statements(f"{folder}/data/ledger.db")
         sys.addaudithook(self._audit)
 
     def _reached(self, call: str, path: str, half: tuple[int, bytes] | None = None) -> None:
         if not path.startswith(self._roots) or path.endswith(_UNHARMED):
+            return
+        if (threading.current_thread().name == "ledger") != self._fault.keeper:
             return
         line = f"{call} {readable(Path(path).name)}"
         if self._fault.only not in line:
@@ -268,6 +276,15 @@ class _Injector:
             return real(descriptor, *rest)
 
         setattr(os, name, call)
+
+    def _wrap_statements(self, path: str) -> None:
+        real = store._run
+
+        def run(database: Any, statement: str, values: Any = ()) -> Any:
+            self._reached(statement.split(maxsplit=1)[0], path)
+            return real(database, statement, values)
+
+        store._run = run
 
     def renameat2(self, *arguments: Any) -> int:
         try:

@@ -14,6 +14,7 @@ from daemon.intake.inbox import Candidate
 from filing.decisions import Decision, Filing
 from filing.disk import Retention, check_room
 from filing.folders import Folders
+from filing.ledger import Place
 from filing.logs import open_log
 from settings.schema import DiskSettings, LogSettings
 
@@ -31,6 +32,7 @@ class Line:
         self.folders.look()
         self.now = os.stat(root).st_mtime  # noqa: PTH116 - a moment near now
         self.stream = io.StringIO()
+        self.gone: list[Place] = []
 
     def file(self, name: str, outcome: str = "io", *, days_ago: float = 0.0) -> None:
         """Let an image go all the way."""
@@ -51,7 +53,8 @@ class Line:
     def keep(self, **settings: float) -> Retention:
         """A retention that has done its work once."""
         log = open_log(LogSettings.model_validate({"file": None, "format": "json"}), self.stream)
-        retention = Retention(self.folders, DiskSettings.model_validate(settings), log, lambda: self.now)
+        chosen = DiskSettings.model_validate(settings)
+        retention = Retention(self.folders, chosen, log, self.gone.extend, lambda: self.now)
         retention.work(10)
         retention._next = 0
         retention.work(10)

@@ -358,7 +358,7 @@ def test_retention(judged: Line) -> None:
     settings = judged.settings
     folders = Folders(settings.paths.line)
     folders.look()
-    retention = Retention(folders, settings.disk, open_log(settings.logs))
+    retention = Retention(folders, settings.disk, open_log(settings.logs), lambda _: None)
     retention._next = 0
     retention.work(5)
     assert [name for name in judged.files() if "data/" in name] == triple("nio/went.png")
