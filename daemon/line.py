@@ -137,8 +137,10 @@ class Line:
                 self._tell()
                 if once and idle:
                     self._passed_over.tell(self.inbox.passed_over.report(), at_once=True)
-                    if left := self._left + len(self._unreadable):
-                        raise SolderwatchError(f"{left} files could not be taken out of the inbox; the log says why")
+                    if left := self._left + len(self._unreadable) + self._pipeline.without_model:
+                        raise SolderwatchError(
+                            f"{left} files could not be taken out of the inbox, or judged; the log says why"
+                        )
                     return
                 self._pause()
         finally:
@@ -182,7 +184,8 @@ class Line:
         self._say_unreadable()
         self._passed_over.tell(self.inbox.passed_over.report())
         self._trouble.over()
-        return not self._pipeline.waiting() and self.inbox.waiting == 0 and not self._turns.left
+        in_hand = len(self._pipeline.waiting()) - self._pipeline.without_model
+        return not in_hand and self.inbox.waiting == 0 and not self._turns.left
 
     def _arriving(self) -> Iterator[tuple[Product, list[Candidate]]]:
         """What is in the inbox, a group at a time, and what comes while they are judged; a lone image is a group."""

@@ -105,6 +105,14 @@ class Pipeline:
         """All that is in hand, images of one product after the other."""
         return sorted(self._in_hand.all(), key=lambda claim: self._product(claim) or "")
 
+    @property
+    def without_model(self) -> int:
+        """Images in hand that are of a product without a model, and wait for it."""
+        if not self._settings.products:
+            return 0
+        there = {None, *self._models.there}
+        return sum(self._product(claim) not in there and not claim.decided for claim in self._in_hand.all())
+
     def close(self) -> None:
         """End the workers, and leave nothing behind."""
         self._workers.close()
@@ -200,7 +208,9 @@ class Pipeline:
     def _inspector(self, product: Product) -> Inspector | None:
         """Who judges a product; where its model needs the room of others', what these are at is filed first."""
         if leaving := self._models.leaving_for(product):
-            self._finish([work for work in self._in_flight if work.product in leaving])
+            if works := [work for work in self._in_flight if work.product in leaving]:
+                self._finish(works)
+            self._workers.keep([found for name, found in self._models.loaded.items() if name not in leaving])
         inspector = self._models.of(product)
         self._workers.keep(self._models.loaded.values())
         return inspector

@@ -2,9 +2,9 @@
 
 To change the product may cost the loading of a model, so each look at the inbox is sorted by product, and a product
 keeps its turn until nothing of it is left, or its slice of time is over while others wait. The next turn is that of the
-product which has waited longest; one that was interrupted counts as waiting from a minute after its turn. So a lone
-image amid backlogs of other products waits for the end of one slice, not for a round of all; and a backlog, however
-many lone images come, has a slice every minute or so.
+product which has waited longest; but a backlog, more than a group, counts as waiting a minute less. So a lone image
+amid backlogs of other products waits for the end of one slice, not for a round of all; and a backlog, however many lone
+images come, has a slice every minute or so.
 """
 
 from __future__ import annotations
@@ -106,6 +106,5 @@ class Turns:
 
     def _due(self, product: str | None) -> float:
         """The moment from which a product waits for its turn."""
-        if product in self._interrupted:
-            return self._interrupted[product] + _PATIENCE_S
-        return self._since[product]
+        since = self._interrupted.get(product, self._since[product])
+        return since + (_PATIENCE_S if len(self._waiting[product]) > self._size else 0.0)

@@ -146,11 +146,13 @@ class CurrentModel:
         Raises:
             DeviceError: They fail too, so it is the processor that fails, not the image.
         """
-        assert self.inspector is not None
+        inspector = self.refresh()
+        if inspector is None:
+            raise DeviceError(f"{self._device} cannot load the model again that failed")
         try:
-            check_agreement(self.inspector.model, self._folder, self.inspector.look)
+            check_agreement(inspector.model, self._folder, inspector.look)
         except Exception as error:
-            raise DeviceError(f"{self.inspector.model.device} fails on golden samples too: {error}") from error
+            raise DeviceError(f"{self._device} fails on golden samples too: {error}") from error
 
     def _signature(self) -> Signature:
         try:

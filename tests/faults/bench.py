@@ -25,9 +25,9 @@ from settings import load
 
 
 class Bench:
-    """A line in a folder, with its log and its tally."""
+    """A line in a folder, with its log and its tally; after a reload, with the models that were in use before."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, before: Models | None = None) -> None:
         settings = load(folder / "config.yaml")
         folders = Folders(settings.paths.line, settings.inbox.admission)
         folders.make()
@@ -35,7 +35,8 @@ class Bench:
         self.tally = Tally()
         self.beats: list[str] = []
         log = open_log(settings.logs, self.stream)
-        self.models = Models(settings, torch.device("cpu"), log)
+        self.models = Models(settings, torch.device("cpu"), log, before)
+        self.drifts = Drifts(settings, folders, log)
         self.stop, self.wake = threading.Event(), threading.Event()
         self.line = Line(
             settings,
@@ -45,7 +46,7 @@ class Bench:
             stop=self.stop,
             wake=self.wake,
             tally=self.tally,
-            drifts=Drifts(settings, folders, log),
+            drifts=self.drifts,
             beat=lambda state, _: self.beats.append(state),
         )
         self.inbox = settings.paths.inbox
