@@ -17,7 +17,7 @@ import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from filing import durable
@@ -61,8 +61,9 @@ def relabel(settings: Settings, images: Sequence[str], label: Label, by: str, lo
     folders = Folders({"io": paths.io, "nio": paths.nio, "dataset": paths.dataset})
     folders.make()
     folders.look()
-    with open_book(paths.dataset) as book:
-        operator = _Operator(folders, book, label, readable(by), log)
+    with contextlib.ExitStack() as opened:
+        books = _Books(settings, opened)
+        operator = _Operator(folders, books, label, readable(by), log)
         try:
             for image in dict.fromkeys(_image_of(os.path.abspath(image)) for image in images):  # noqa: PTH100
                 try:
@@ -92,12 +93,43 @@ def _image_of(path: str) -> str:
     return path
 
 
+class _Books:
+    """The book of the line, or of each of its products, opened when it is needed.
+
+    Args:
+        settings: With the data sets.
+        opened: Closes the books.
+    """
+
+    def __init__(self, settings: Settings, opened: contextlib.ExitStack) -> None:
+        self._settings = settings
+        self._opened = opened
+        self._books: dict[str | None, Book] = {}
+
+    def of(self, record: dict[str, Any]) -> Book:
+        """The book for a judged image: that of the product which judged it.
+
+        Raises:
+            SolderwatchError: It is of none that there is.
+        """
+        product = None
+        if self._settings.products:
+            product = record.get("product") or self._settings.product_of(PurePath(record["file"]))
+            if product not in self._settings.products:
+                raise SolderwatchError("of no product in the configuration: there is no data set to put it into")
+        if product not in self._books:
+            folders = Folders({"dataset": self._settings.of_product(product).paths.dataset})
+            folders.make()
+            self._books[product] = self._opened.enter_context(open_book(folders["dataset"]))
+        return self._books[product]
+
+
 @dataclass(frozen=True)
 class _Operator:
     """Somebody who gives images a label."""
 
     folders: Folders
-    book: Book
+    books: _Books
     label: Label
     name: str
     log: Log
@@ -133,7 +165,9 @@ class _Operator:
             raise SolderwatchError("its bytes are not those that were judged; put it into the inbox to have it judged")
         at = utc(datetime.now(UTC))
         known = {key: record[key] for key in _IN_BOOK}
-        place = self.book.enter({**known, "label": self.label, "by": self.name, "at": at}, relative.name, data)
+        place = self.books.of(record).enter(
+            {**known, "label": self.label, "by": self.name, "at": at}, relative.name, data
+        )
         history = [*_history(record), {"to": self.label, "by": self.name, "at": at}]
         record = {**record, "outcome": self.label, _HISTORY: history}
         if here == self.label:

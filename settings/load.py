@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Hashable, Iterator
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -91,7 +91,7 @@ def load(path: Path) -> Settings:
 
 def _problems(error: ValidationError) -> Iterator[str]:
     for item in error.errors(include_url=False):
-        key = ".".join(str(part) for part in item["loc"] if not str(part).startswith("function-"))
+        key = ".".join(str(part) for part in item["loc"] if not str(part).startswith(("function-", "[key]")))
         if item["type"] == "extra_forbidden" and key in _MOVED:
             yield f"{key}: is now {_MOVED[key]}"
             continue
@@ -118,8 +118,11 @@ def _shown(value: Any) -> str:
 def _nearest(location: tuple[int | str, ...]) -> str:
     """The known keys beside an unknown one, the most alike first."""
     section: type[BaseModel] = Settings
-    for part in location[:-1]:
+    parts = iter(location[:-1])
+    for part in parts:
         field = section.model_fields[str(part)].annotation
+        if get_origin(field) is dict:
+            next(parts)  # what somebody called an entry
         candidates = (field, *get_args(field))
         section = next(c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel))
     known = list(section.model_fields)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path, PurePath
 from typing import Annotated, Literal
 
@@ -20,8 +21,10 @@ from pydantic import (
     model_validator,
 )
 
+from inspection.errors import ConfigError
 from inspection.files import NameKind, kind_of_name
 from settings.names import UNITS, Units, units_of
+from settings.products import over, product_name, same_folder
 
 CamMethod = Literal[
     "ExcessCAM", "HiResCAM", "XGradCAM", "GradCAM", "GradCAMpp", "SmoothGradCAMpp", "LayerCAM", "FinerCAM", "RefineCAM",
@@ -111,6 +114,8 @@ Device = Annotated[str, AfterValidator(_device)]
 Ending = Annotated[str, AfterValidator(_ending)]
 Suffix = Annotated[str, AfterValidator(_suffix)]
 NamesPattern = Annotated[str, AfterValidator(_names_pattern)]
+Regex = Annotated[str, AfterValidator(_regex)]
+ProductName = Annotated[str, BeforeValidator(product_name)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 Probability = Annotated[float, Field(ge=0, le=1)]
 Folds = Annotated[Literal["auto"] | int, BeforeValidator(_folds)]
@@ -196,10 +201,11 @@ class InboxSettings(Section):
 
 
 class JudgeSettings(Section):
-    """How many images a GPU judges together, and how often an image may kill the program."""
+    """How many images a GPU judges together, how often an image may kill the program, and how many models are kept."""
 
     batch_size: Annotated[int, Field(ge=1, le=64)] = 8
     max_attempts: Annotated[int, Field(ge=1, le=100)] = 3
+    models_in_memory: Annotated[int, Field(ge=1, le=1000)] = 8
 
 
 class DiskSettings(Section):
@@ -304,6 +310,29 @@ class TrainingSettings(Section):
     gate: GateSettings = GateSettings()
 
 
+class Product(Section):
+    """A type of board or package, which has a model of its own.
+
+    Attributes:
+        match: A file is one of this product if this is found in its path below the inbox; None: if the group `product`
+            of `names.pattern` is the product's name.
+        training: What differs from the line's `training`.
+    """
+
+    match: Regex | None = None
+    training: TrainingSettings = TrainingSettings()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _nothing_differs(cls, content: object) -> object:
+        """A product, or what differs of it, may be left empty, which YAML reads as null."""
+        if content is None:
+            return {}
+        if isinstance(content, dict) and "training" in content and content["training"] is None:
+            return {key: value for key, value in content.items() if key != "training"}
+        return content
+
+
 class Settings(Section):
     """Everything that config.yaml says."""
 
@@ -319,6 +348,61 @@ class Settings(Section):
     logs: LogSettings
     metrics: MetricsSettings
     training: TrainingSettings
+    products: dict[ProductName, Product]
+
+    def products_of(self, path: PurePath) -> Iterator[str]:
+        """Every product that a file is taken for, by its path below the inbox; the first one has it."""
+        said: str | None = None
+        if self.products:
+            said = self.names.units(path).product
+        for name, product in self.products.items():
+            if re.search(product.match, path.as_posix()) if product.match is not None else name == said:
+                yield name
+
+    def product_of(self, path: PurePath) -> str | None:
+        """The product that a file is of, by its path below the inbox.
+
+        The first in the configuration's order that takes it; None if none does, and on a line without products.
+        """
+        return next(self.products_of(path), None)
+
+    def of_product(self, name: str | None) -> Settings:
+        """The settings as a line has them that makes this product alone: its data set, its models, its training.
+
+        Args:
+            name: Of the product; None on a line without products, where these are the settings as they are.
+
+        Raises:
+            ConfigError: There is no such product.
+        """
+        if name is None and not self.products:
+            return self
+        product = self.products.get(name) if name else None
+        if name is None or product is None:
+            known = f"the products are {', '.join(self.products)}" if self.products else "there are no products"
+            raise ConfigError(f"products: no product {name!r}; {known}")
+        folders = {"dataset": self.paths.dataset / name, "models": self.paths.models / name}
+        return self.model_copy(
+            update={
+                "paths": self.paths.model_copy(update=folders),
+                "training": over(self.training, product.training),
+                "products": {},
+            }
+        )
+
+    @model_validator(mode="after")
+    def _products_can_be_told_apart(self) -> Settings:
+        if twice := same_folder(self.products):
+            raise ValueError(f"products: {twice[0]} and {twice[1]} may be one folder: let more than their case differ")
+        if "product" in re.compile(self.names.pattern or "").groupindex:
+            return self
+        for name, product in self.products.items():
+            if product.match is None:
+                raise ValueError(
+                    f"products.{name}: nothing says which files are of it: give it match: <regular expression>, "
+                    "or names.pattern a group (?P<product>...)"
+                )
+        return self
 
     @model_validator(mode="before")
     @classmethod
