@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 
+from daemon.boards import Boards
 from daemon.intake.inbox import Candidate, Inbox
 from daemon.intake.survey import PassedOverLog
 from daemon.intake.trouble import Trouble
@@ -74,6 +75,7 @@ class Line:
         self._to_recover: bool | None = None
         self._trouble = Trouble(log)
         self._retention = Retention(self._folders, settings.disk, log)
+        self._boards = Boards(settings, folders, log)
         self._pipeline = Pipeline(
             settings,
             folders,
@@ -83,6 +85,7 @@ class Line:
             trouble=self._trouble,
             tally=tally,
             drift=drift,
+            boards=self._boards,
             stop=stop,
             alive=self._tick,
         )
@@ -134,6 +137,7 @@ class Line:
                 idle = self._guarded(self._look_around)
                 self._tell()
                 if once and idle:
+                    self._boards.work(self._pipeline.waiting(), all_of_it=True)
                     self._passed_over.tell(self.inbox.passed_over.report(), at_once=True)
                     if left := self._left + len(self._unreadable):
                         raise SolderwatchError(f"{left} files could not be taken out of the inbox; the log says why")
@@ -142,6 +146,8 @@ class Line:
         finally:
             self._watch.stop()
             self._pipeline.close()
+            if self.recovered:
+                self._boards.work(self._pipeline.waiting(), all_of_it=True)
 
     def _guarded(self, work: Callable[[], bool]) -> bool:
         """Do something that everyone's trouble may interrupt; False if it did."""
@@ -156,6 +162,7 @@ class Line:
     def _look_around(self) -> bool:
         """Look at the inbox once and judge all that is ready; True when nothing is left to wait for."""
         self._recover()
+        self._boards.work(self._pipeline.waiting())
         inspector = self._model.refresh()
         for claim in self._pipeline.waiting():
             if self._stop.is_set():
@@ -173,6 +180,7 @@ class Line:
             for group in self._arriving():
                 check_room(self._folders, self._settings.disk)
                 self._left += self._pipeline.put(group)
+                self._boards.work(self._pipeline.waiting())
                 self._tick()
                 self._model.refresh()
                 self._retention.work(_RETENTION_S)
@@ -238,6 +246,7 @@ class Line:
         """Wait for an event, the next scan, or the end of the trouble; with a beat now and then."""
         limits = self._settings.inbox
         seconds = min(limits.scan_s, limits.quiet_s / 2) if self.inbox.waiting else limits.scan_s
+        seconds = min(seconds, self._boards.due_s)
         # In trouble, events must not turn the pause into a busy loop.
         backoff_s = self._trouble.backoff_s or (limits.scan_s if self._away else 0.0)
         signal, seconds = (self._stop, backoff_s) if backoff_s else (self._wake, seconds)

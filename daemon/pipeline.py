@@ -14,6 +14,7 @@ from concurrent.futures import CancelledError, Future
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 
+from daemon.boards import Boards
 from daemon.intake.claims import Claims, GoneError, UnfinishedError
 from daemon.intake.in_hand import InHand
 from daemon.intake.inbox import Candidate, Inbox
@@ -58,6 +59,7 @@ class Pipeline:
         trouble: Told of what goes wrong with single images.
         tally: Counts what was filed.
         drift: Watches what was found.
+        boards: Told of what was filed.
         stop: Once it is set, nothing more is given to the workers.
         alive: Called after each image.
 
@@ -76,6 +78,7 @@ class Pipeline:
         trouble: Trouble,
         tally: Tally,
         drift: DriftWatch,
+        boards: Boards,
         stop: threading.Event,
         alive: Callable[[], None],
     ) -> None:
@@ -84,6 +87,7 @@ class Pipeline:
         self._model = model
         self._log = log
         self._trouble, self._tally, self._drift = trouble, tally, drift
+        self._boards = boards
         self._stop, self._alive = stop, alive
         self._claims = Claims(folders)
         self._filing = Filing(folders)
@@ -260,8 +264,9 @@ class Pipeline:
         return outcomes.quarantined(claim, f"could not be judged: {type(why).__name__}: {why}", self._settings)
 
     def _publish(self, decisions: Sequence[Decision]) -> None:
-        """Publish, log, forget; in that order, so that the log is at least once."""
+        """Publish, log, forget; in that order, so that log and boards hear of it at least once."""
         published = self._filing.publish(decisions, self._guard)
+        self._boards.filed(published)
         with together(self._log):
             for decision in published:
                 if decision.outcome == "quarantine":
