@@ -31,21 +31,42 @@ def revised(
     known = ((joint.joint, image) for joint in before.joints for image in joint.images) if before else ()
     images = {image.decision_id: (joint, image) for joint, image in known}
     complete = before.complete if before else None
+    said = None
     for note in notes:
         if note.image:
             old = images.get(note.image.decision_id)
             if old is None or old[1].at <= note.image.at:
                 images[note.image.decision_id] = note.joint, note.image
-        complete = complete or note.complete
+        said = said or note.complete
     for name in _superseded(images):
         del images[name]
     if not images:
         return None
-    board = _board(before, key, run, _joints(images, rules), complete, rules, now)
+    joints = _joints(images, rules)
+    counts = _counts(joints, rules)
+    times = sorted(image.time for _, image in images.values())
+    if complete is None and rules.joints and counts.joints >= rules.joints and not counts.missing:
+        complete = Complete(by="joints", at=times[-1])
+    complete = complete or said
+    verdict, reason = _answer(counts, complete)
+    board = Board(
+        product=key.product,
+        board=key.board,
+        run=run,
+        revision=before.revision if before else 1,
+        time=before.time if before else now,
+        verdict=verdict,
+        reason=reason,
+        complete=complete,
+        begun=times[0],
+        ended=times[-1],
+        counts=counts,
+        models=sorted({image.model for _, image in images.values() if image.model}),
+        joints=joints,
+    )
     if before is None:
         return board
-    same = {"revision": before.revision, "time": before.time}
-    return before if board.model_copy(update=same) == before else board
+    return before if board == before else board.model_copy(update={"revision": before.revision + 1, "time": now})
 
 
 def subject(joint: str | None, image: Image) -> tuple[str | None, ...]:
@@ -88,47 +109,18 @@ def _views(images: Iterable[Image]) -> int:
     return len({(image.view, image.file if image.view is None else None) for image in images})
 
 
-def _board(
-    before: Board | None,
-    key: Key,
-    run: int,
-    joints: list[Joint],
-    complete: Complete | None,
-    rules: CompleteSettings,
-    now: str,
-) -> Board:
-    images = [image for joint in joints for image in joint.images]
-    short = [max(rules.views - _views(joint.images), 0) for joint in joints]
-    missing = sum(short) + max((rules.joints or 0) - len(joints), 0) * rules.views
-    times = sorted(image.time for image in images)
-    if complete is None and rules.joints and len(joints) - sum(map(bool, short)) >= rules.joints:
-        complete = Complete(by="joints", at=times[-1])
-    outcomes = Counter(image.outcome for image in images)
-    counts = Counts(
+def _counts(joints: Sequence[Joint], rules: CompleteSettings) -> Counts:
+    outcomes = Counter(image.outcome for joint in joints for image in joint.images)
+    missing = sum(max(rules.views - _views(joint.images), 0) for joint in joints)
+    return Counts(
         joints=len(joints),
         nio_joints=sum(joint.verdict == "nio" for joint in joints),
-        images=len(images),
+        images=outcomes.total(),
         io=outcomes["io"],
         nio=outcomes["nio"],
         quarantine=outcomes["quarantine"],
         requeued=outcomes["requeued"],
-        missing=missing,
-    )
-    verdict, reason = _answer(counts, complete)
-    return Board(
-        product=key.product,
-        board=key.board,
-        run=run,
-        revision=before.revision + 1 if before else 1,
-        time=now,
-        verdict=verdict,
-        reason=reason,
-        complete=complete,
-        begun=times[0],
-        ended=times[-1],
-        counts=counts,
-        models=sorted({image.model for image in images if image.model}),
-        joints=joints,
+        missing=missing + max((rules.joints or 0) - len(joints), 0) * rules.views,
     )
 
 
