@@ -216,7 +216,7 @@ def _folder_name(product: str) -> str:
 
 def _safe(text: str) -> str:
     """A name that no file system and no shell reads as anything else; `~` is ours."""
-    return _UNSAFE.sub(lambda found: "".join(f"%{byte:02X}" for byte in os.fsencode(found[0])), text)
+    return _UNSAFE.sub(lambda found: "".join(f"%{byte:02X}" for byte in os.fsencode(found[0])), text) or "%"
 
 
 def _new(path: Path) -> Path:

@@ -10,9 +10,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from inspection.files import ERROR_SUFFIX, RECORD_SUFFIX
+from inspection.files import ERROR_SUFFIX, RECORD_SUFFIX, readable
 from inspection.verdict import Label
 
 Outcome = Literal["io", "nio", "quarantine", "requeued"]
@@ -82,7 +82,7 @@ class Board(_Part):
 
     model_config = ConfigDict(title="Solderwatch board record")
 
-    version: Literal[1] = Field(default=1, description="another one when readers of records would have to be changed")
+    version: Literal[1] = Field(description="another one when readers of records would have to be changed")
     product: str | None
     board: str = Field(description="serial number")
     run: int = Field(ge=1, description="counts up when the serial number comes again after boards.again_after_h")
@@ -128,6 +128,7 @@ def note_of(record: Mapping[str, Any]) -> Note | None:
     if record.get("board") is None:
         return None
     try:
+        record = {name: readable(value) if isinstance(value, str) else value for name, value in record.items()}
         outcome = record["outcome"]
         words = record.get("relabelled") or [{"to": None, "at": record["time"]}]
         suffix = ERROR_SUFFIX if outcome == "quarantine" else RECORD_SUFFIX
@@ -149,7 +150,7 @@ def note_of(record: Mapping[str, Any]) -> Note | None:
                 decision_id=record["decision_id"],
             ),
         )
-    except (ValidationError, LookupError, TypeError):
+    except (ValueError, LookupError, TypeError):
         return None
 
 

@@ -50,6 +50,7 @@ def revised(
     complete = complete or said
     verdict, reason = _answer(counts, complete)
     board = Board(
+        version=1,
         product=key.product,
         board=key.board,
         run=run,
