@@ -28,7 +28,7 @@ from settings import Settings
 
 _TOGETHER_S = 1.0
 _RETRY_S = 5.0
-_SHARE = 0.04
+_SHARE = 0.02
 _AT_ONCE = 32
 _IN_MEMORY = 20_000
 
@@ -77,7 +77,8 @@ class Boards:
         """In how many seconds there is something to do."""
         if not self._heard:
             return float("inf")
-        return max(next(iter(self._heard.values())).due - self._clock(), self._rest_until - self._clock(), 0.0)
+        due = max(min(heard.due for heard in self._heard.values()), self._rest_until)
+        return max(due - self._clock(), 0.0)
 
     def work(self, in_hand: Iterable[Claim], *, all_of_it: bool = False) -> None:
         """Bring what is due into the records, and see which boards are complete.
@@ -108,13 +109,15 @@ class Boards:
         self._rest_until = self._clock() + spent * (1 / _SHARE - 1)
         self._look_at = max(self._look_at, started + _TOGETHER_S)
 
-    def _hear(self, notes: Sequence[Note]) -> None:
+    def _hear(self, notes: Sequence[Note], within_s: float = _TOGETHER_S) -> None:
         self._journal.add(notes)
         if self._behind:
             return
-        due = self._clock() + _TOGETHER_S
+        due = self._clock() + within_s
         for note in notes:
-            self._heard.setdefault(note.key, _Heard(due)).notes.append(note)
+            heard = self._heard.setdefault(note.key, _Heard(due))
+            heard.due = min(due, heard.due)
+            heard.notes.append(note)
             if note.image:
                 judged = moment(note.image.time)
                 self._open[note.key] = max(judged, self._open.get(note.key, judged))
@@ -189,7 +192,7 @@ class Boards:
     def _end(self, ends: dict[Key, Complete]) -> None:
         notes = [Note(product=key.product, board=key.board, complete=end) for key, end in ends.items()]
         if notes:
-            self._hear(notes)
+            self._hear(notes, within_s=0.0)
         for key in ends:
             self._open.pop(key, None)
 

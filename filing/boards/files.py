@@ -210,7 +210,7 @@ def _stem(board: str) -> str:
 
 def _folder_name(product: str) -> str:
     """Of a product; never that of a board's record."""
-    name = shortened(_safe(product), durable.NAME_MAX - len("%2E"))
+    name = shortened(_safe(product), durable.NAME_MAX - _LONGEST_ADDITION)
     return f"{name[:-5]}%2Ejson" if name.endswith(".json") else name
 
 

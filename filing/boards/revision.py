@@ -29,13 +29,14 @@ def revised(
         `before` itself where the notes say nothing new; None where there is no image.
     """
     known = ((joint.joint, image) for joint in before.joints for image in joint.images) if before else ()
-    images = {image.decision_id: (joint, image) for joint, image in known}
+    old = {image.decision_id: (joint, image) for joint, image in known}
+    images = dict(old)
     complete = before.complete if before else None
     said = None
     for note in notes:
         if note.image:
-            old = images.get(note.image.decision_id)
-            if old is None or old[1].at <= note.image.at:
+            found = images.get(note.image.decision_id)
+            if found is None or (found[1].at <= note.image.at and found != (note.joint, note.image)):
                 images[note.image.decision_id] = note.joint, note.image
         said = said or note.complete
     for name in _superseded(images):
@@ -67,7 +68,11 @@ def revised(
     )
     if before is None:
         return board
-    return before if board == before else board.model_copy(update={"revision": before.revision + 1, "time": now})
+    # Without a look at each image's fields: of a large board that would take longest of all.
+    same = images.keys() == old.keys() and all(images[name] is old[name] for name in old)
+    if same and board.model_copy(update={"joints": before.joints}) == before:
+        return before
+    return board.model_copy(update={"revision": before.revision + 1, "time": now})
 
 
 def subject(joint: str | None, image: Image) -> tuple[str | None, ...]:
