@@ -137,7 +137,6 @@ class Line:
                 idle = self._guarded(self._look_around)
                 self._tell()
                 if once and idle:
-                    self._boards.work(self._pipeline.waiting(), all_of_it=True)
                     self._passed_over.tell(self.inbox.passed_over.report(), at_once=True)
                     if left := self._left + len(self._unreadable):
                         raise SolderwatchError(f"{left} files could not be taken out of the inbox; the log says why")

@@ -56,7 +56,7 @@ def requeue(settings: Settings, names: Sequence[str], log: Log) -> Iterator[tupl
 def _note(record: Path, boards: BoardFiles) -> None:
     try:
         note = note_of(json.loads(record.read_bytes()))
-    except (FileNotFoundError, ValueError, AttributeError):
+    except (FileNotFoundError, ValueError, AttributeError, RecursionError):
         return
     if note:
         boards.revise({note.key: [put_back(note, utc(datetime.now(UTC)))]})

@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from harness import Fault, Ledger, Nursery, read_events
 from lines import configure
 
 from daemon import boards as module
+from daemon.__main__ import main
 from daemon.boards import Boards
 from filing.claim import Claim
 from filing.decisions import Decision
@@ -352,3 +354,88 @@ def test_forty_boards_of_sixty_joints_of_two_views(bench: Make, *, killed: bool)
     line.start()
     line.boards.work([], all_of_it=True)
     assert _check(line, done) == verdicts
+
+
+# --- the whole program ---
+
+
+def _records(line: Path) -> dict[str, dict[str, Any]]:
+    return {path.name: json.loads(path.read_bytes()) for path in (line / "data" / "boards").glob("*.json")}
+
+
+def _solderwatch(line: Path, *arguments: str) -> None:
+    assert main([*arguments, "--config", str(line / "config.yaml")]) == 0
+
+
+def test_a_board_through_the_whole_program(
+    ledger: Ledger, nursery: Nursery, image: Callable[[int], bytes], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its images come, one late, one is rubbish, one a false call, and a month later it comes again."""
+    line = configure(
+        ledger.folder,
+        names={"pattern": PATTERN},
+        boards={"complete": {"joints": 3, "marker": ".done"}},
+        inbox={"quiet_s": 0.05, "scan_s": 0.05},
+    )
+    ledger.drop("B1_j1_v1.png", image(1))
+    ledger.drop("B1_j2_v1.png", b"no picture")
+    (ledger.inbox / "B1.done").touch()
+    assert nursery.once(line) == 0
+    board = _records(line)["B1.json"]
+    assert (board["verdict"], board["reason"]) == ("open", "1 images missing, 1 in quarantine")
+    assert list(ledger.inbox.iterdir()) == []
+
+    ledger.drop("B1_j3_v1.png", image(5))
+    assert nursery.once(line) == 0
+    board = _records(line)["B1.json"]
+    assert (board["verdict"], board["revision"], board["complete"]["by"]) == ("nio", 2, "marker")
+
+    _solderwatch(line, "relabel", str(line / "data/nio/B1_j3_v1.png"), "io", "--by", "ann")
+    board = _records(line)["B1.json"]
+    assert (board["verdict"], board["revision"]) == ("open", 3)
+    assert (line / "data" / board["joints"][2]["images"][0]["record"]).exists()
+
+    (line / "data/quarantine/B1_j2_v1.png").write_bytes(image(2))
+    _solderwatch(line, "requeue")
+    assert _records(line)["B1.json"]["reason"] == "1 to be judged again"
+    assert nursery.once(line) == 0
+    first = _records(line)["B1.json"]
+    assert (first["verdict"], first["revision"], first["counts"]["images"]) == ("io", 5, 3)
+
+    ledger.drop("B1_j1_v1.png", image(3))
+    assert nursery.once(line, Fault(clock_s=30 * 86400)) == 0
+    assert _records(line) == {"B1.json": first, "B1~2.json": _records(line)["B1~2.json"]}
+    told = read_events(line / "logs" / "decisions.jsonl", "board")
+    assert [(event["run"], event["revision"]) for event in told] == [(1, 1), (1, 2), (1, 3), (1, 4), (1, 5), (2, 1)]
+    capsys.readouterr()
+
+
+def test_a_running_daemon_tells_of_boards(ledger: Ledger, nursery: Nursery, image: Callable[[int], bytes]) -> None:
+    """Within seconds, while it waits for more; a marker that comes later is seen with the next scan, and no image."""
+    line = configure(
+        ledger.folder,
+        names={"pattern": PATTERN},
+        boards={"complete": {"marker": ".done"}},
+        inbox={"quiet_s": 0.05, "scan_s": 0.2},
+    )
+    daemon = nursery.start(line)
+    daemon.wait_for("watching")
+    ledger.drop("B1_j1_v1.png", image(1))
+    (open_,) = daemon.wait_for("board")
+    assert (open_["verdict"], open_["complete"]) == ("open", None)
+    (ledger.inbox / "B1.done").touch()
+    done = daemon.wait_for("board", 2)[1]
+    assert (done["verdict"], done["complete"], done["revision"]) == ("io", "marker", 2)
+    assert daemon.stop() == 0
+    assert daemon.events("passed_over", "boards_failed") == []
+
+
+def test_a_line_without_boards_is_as_before(ledger: Ledger, nursery: Nursery, image: Callable[[int], bytes]) -> None:
+    """Nothing of them is written, logged, or left in work."""
+    configure(ledger.folder, names={"pattern": PATTERN}, inbox={"quiet_s": 0.05, "scan_s": 0.05})
+    ledger.drop("B1_j1_v1.png", image(1))
+    assert nursery.once(ledger.folder) == 0
+    ledger.check_filed()
+    assert not (ledger.data / "boards").exists()
+    assert not (ledger.data / "work" / ".boards.jsonl").exists()
+    assert read_events(ledger.folder / "logs" / "decisions.jsonl", "board") == []
