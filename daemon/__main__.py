@@ -127,8 +127,9 @@ def _status(arguments: argparse.Namespace, settings: Settings) -> int:
 
 def _requeue(arguments: argparse.Namespace, settings: Settings) -> int:
     from daemon.intake.requeue import requeue  # noqa: PLC0415
+    from filing.logs import open_log  # noqa: PLC0415
 
-    for path, back in requeue(settings, arguments.names):
+    for path, back in requeue(settings, arguments.names, open_log(settings.logs)):
         print(f"{readable(str(path))} -> {readable(str(settings.paths.inbox / back))}")
     return 0
 

@@ -15,6 +15,7 @@ from daemon.intake.turns import Turns
 from daemon.intake.watch import Watch
 from daemon.judging.models import Models, Product
 from daemon.pipeline import GROUP, Pipeline
+from daemon.reporting.boards import Boards
 from daemon.reporting.drifts import Drifts
 from daemon.reporting.tally import Tally
 from filing.disk import Retention, check_room
@@ -79,6 +80,7 @@ class Line:
         self._to_recover: bool | None = None
         self._trouble = Trouble(log)
         self._retention = Retention(self._folders, settings.disk, log, tell)
+        self._boards = Boards(settings, folders, log)
         self._pipeline = Pipeline(
             settings,
             folders,
@@ -89,6 +91,7 @@ class Line:
             tally=tally,
             drifts=drifts,
             tell=tell,
+            boards=self._boards,
             stop=stop,
             alive=self._tick,
         )
@@ -150,6 +153,8 @@ class Line:
         finally:
             self._watch.stop()
             self._pipeline.close()
+            if self.recovered:
+                self._boards.work(self._pipeline.waiting(), all_of_it=True)
 
     def _guarded(self, work: Callable[[], bool]) -> bool:
         """Do something that everyone's trouble may interrupt; False if it did."""
@@ -164,6 +169,7 @@ class Line:
     def _look_around(self) -> bool:
         """Look at the inbox once and judge all that is ready; True when nothing is left to wait for."""
         self._recover()
+        self._boards.work(self._pipeline.waiting())
         self._models.refresh()
         for claim in self._pipeline.waiting():
             if self._stop.is_set():
@@ -181,6 +187,7 @@ class Line:
             for product, group in self._arriving():
                 check_room(self._folders, self._settings.disk)
                 self._left += self._pipeline.put(product, group)
+                self._boards.work(self._pipeline.waiting())
                 self._tick()
                 self._retention.work(_RETENTION_S)
                 if self._stop.is_set():
@@ -265,6 +272,7 @@ class Line:
         """Wait for an event, the next scan, or the end of the trouble; with a beat now and then."""
         limits = self._settings.inbox
         seconds = min(limits.scan_s, limits.quiet_s / 2) if self.inbox.waiting else limits.scan_s
+        seconds = min(seconds, self._boards.due_s)
         # In trouble, events must not turn the pause into a busy loop.
         backoff_s = self._trouble.backoff_s or (limits.scan_s if self._away else 0.0)
         signal, seconds = (self._stop, backoff_s) if backoff_s else (self._wake, seconds)

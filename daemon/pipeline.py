@@ -23,6 +23,7 @@ from daemon.judging import outcomes
 from daemon.judging.models import Models, Product
 from daemon.judging.steps import Judged, JudgingError, is_memory
 from daemon.judging.workers import Workers
+from daemon.reporting.boards import Boards
 from daemon.reporting.drifts import Drifts
 from daemon.reporting.tally import Tally
 from filing.claim import Claim
@@ -62,6 +63,7 @@ class Pipeline:
         tally: Counts what was filed.
         drifts: Watch what was found.
         tell: Called with where images lie now.
+        boards: Told of what was filed.
         stop: Once it is set, nothing more is given to the workers.
         alive: Called after each image.
 
@@ -81,6 +83,7 @@ class Pipeline:
         tally: Tally,
         drifts: Drifts,
         tell: Callable[[Iterable[Place]], None],
+        boards: Boards,
         stop: threading.Event,
         alive: Callable[[], None],
     ) -> None:
@@ -89,7 +92,8 @@ class Pipeline:
         self._models = models
         self._log = log
         self._trouble, self._tally, self._drifts = trouble, tally, drifts
-        self._tell, self._stop, self._alive = tell, stop, alive
+        self._tell, self._boards = tell, boards
+        self._stop, self._alive = stop, alive
         self._claims = Claims(folders)
         self._filing = Filing(folders)
         self._workers = Workers(self._claims, settings, self._goes_on)
@@ -309,8 +313,9 @@ class Pipeline:
         return outcomes.quarantined(claim, f"could not be judged: {type(why).__name__}: {why}", self._settings)
 
     def _publish(self, decisions: Sequence[Decision]) -> None:
-        """Publish, log, tell, forget; in that order, so that the log is at least once."""
+        """Publish, log, tell, forget; in that order, so that log and boards hear of it at least once."""
         published = self._filing.publish(decisions, self._guard)
+        self._boards.filed(published)
         with together(self._log):
             for decision in published:
                 if decision.outcome == "quarantine":

@@ -20,16 +20,16 @@ NameKind = Literal["image", "temporary", "sidecar", "suffix"]
 _TEMPORARY = (".part", ".tmp", CLAIMED_SUFFIX)
 
 
-def kind_of_name(name: str, suffixes: Sequence[str], done_marker: str | None) -> NameKind:
+def kind_of_name(name: str, suffixes: Sequence[str], markers: Sequence[str]) -> NameKind:
     """What a file of that name is, in upper or lower case.
 
     Args:
         name: Without its folder.
         suffixes: Of images, in lower case; `""` stands for names without one, and for DICOM's UIDs.
-        done_marker: What a producer appends to an image's name to say that it is done; None: it does not.
+        markers: What a producer appends to the name of an image, or of a board, to say that it is done.
     """
     name = name.lower()
-    ends = (*_TEMPORARY, done_marker.lower()) if done_marker else _TEMPORARY
+    ends = (*_TEMPORARY, *(marker.lower() for marker in markers))
     # Writers hide what they have not finished yet: rsync, for one.
     if name.startswith(".") or name.endswith(ends):
         return "temporary"

@@ -2,7 +2,7 @@
 
 In this order, so that a crash at any point leaves the image whole in exactly one of io and nio, and the same command
 brings it to its end: the book and the copy in the data set; the sidecars under the other folder; the image; the log;
-then the sidecars that it left behind.
+its board's record; then the sidecars that it left behind.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from filing import durable
+from filing.boards import BoardFiles, note_of
 from filing.folders import Folders
 from filing.ledger import Place, tell
 from filing.logs import Log
@@ -61,9 +62,10 @@ def relabel(settings: Settings, images: Sequence[str], label: Label, by: str, lo
     folders = Folders({"io": paths.io, "nio": paths.nio, "dataset": paths.dataset})
     folders.make()
     folders.look()
+    boards = BoardFiles(settings, log) if settings.boards.complete else None
     with contextlib.ExitStack() as opened:
         books = _Books(settings, opened)
-        operator = _Operator(folders, books, label, readable(by), log)
+        operator = _Operator(folders, books, label, readable(by), log, boards)
         try:
             for image in dict.fromkeys(_image_of(os.path.abspath(image)) for image in images):  # noqa: PTH100
                 try:
@@ -133,6 +135,7 @@ class _Operator:
     label: Label
     name: str
     log: Log
+    boards: BoardFiles | None
     touched: list[Place] = field(default_factory=list)
     """Where images lay that were relabelled, and where they lie now."""
 
@@ -182,6 +185,8 @@ class _Operator:
         fields = {key: record.get(key) for key in _LOGGED}
         told = {"label": act["to"], "by": act["by"], "at": act["at"], "dataset": place and readable(place)}
         self.log.info("relabelled", **fields, **told)
+        if self.boards and (note := note_of(record)):
+            self.boards.revise({note.key: [note]})
 
     def _move(self, image: Path, relative: Path, record: dict[str, Any]) -> dict[str, Any]:
         """Move an image to the folder of its label, its sidecars first; nothing there is overwritten."""

@@ -17,6 +17,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    PrivateAttr,
     ValidationInfo,
     model_validator,
 )
@@ -146,6 +147,7 @@ class Paths(Section):
     work: ConfigPath = Path("data/work")
     dataset: ConfigPath = Path("dataset")
     models: ConfigPath = Path("models")
+    boards: ConfigPath = Path("data/boards")
     ledger: FilePath = Path("data/ledger.db")
 
     @property
@@ -184,6 +186,8 @@ class InboxSettings(Section):
     max_pixels: Annotated[int, Field(gt=0)] = 100_000_000
     max_pages: Annotated[int, Field(gt=0, le=10_000)] = 64
     float_range: FloatRange | None = None
+    _board_marker: str | None = PrivateAttr(None)
+    """`boards.complete.marker`: such a file in the inbox is no image either."""
 
     def admits(self, name: str) -> bool:
         """Whether a file of that name is an image; `""` admits names without a suffix, and DICOM's UIDs."""
@@ -191,7 +195,7 @@ class InboxSettings(Section):
 
     def kind_of(self, name: str) -> NameKind:
         """What a file of that name is."""
-        return kind_of_name(name, self.suffixes, self.done_marker)
+        return kind_of_name(name, self.suffixes, [end for end in (self.done_marker, self._board_marker) if end])
 
     @model_validator(mode="after")
     def _marker_is_no_image(self) -> InboxSettings:
@@ -280,6 +284,28 @@ class NamesSettings(Section):
         return units_of(path, self.pattern)
 
 
+class CompleteSettings(Section):
+    """When no more images of a board are waited for: one or several, the first that holds."""
+
+    marker: Ending | None = None
+    joints: Annotated[int, Field(ge=1)] | None = None
+    views: Annotated[int, Field(ge=1)] = 1
+    quiet_s: Annotated[float, Field(gt=0)] | None = None
+
+    @model_validator(mode="after")
+    def _says_when(self) -> CompleteSettings:
+        if self.marker is None and self.joints is None and self.quiet_s is None:
+            raise ValueError("says nothing: write marker, joints or quiet_s, or complete: null for no boards")
+        return self
+
+
+class BoardSettings(Section):
+    """Whether boards are kept account of, and when a serial number that comes again is another run."""
+
+    complete: CompleteSettings | None = None
+    again_after_h: Annotated[float, Field(gt=0)] = 72.0
+
+
 class TrainingSettings(Section):
     """How a model is made from the labelled folders."""
 
@@ -341,6 +367,7 @@ class Settings(Section):
     runtime: Literal["auto", "torch", "openvino"] = "auto"
     inbox: InboxSettings
     names: NamesSettings
+    boards: BoardSettings
     judge: JudgeSettings
     disk: DiskSettings
     cam: CamSettings
@@ -410,6 +437,21 @@ class Settings(Section):
         """A section may be left out, or have all its keys commented out, which YAML reads as null."""
         sections = [name for name in cls.model_fields if name not in {"device", "runtime"}]
         return content | {name: {} for name in sections if content.get(name) is None}
+
+    @model_validator(mode="after")
+    def _boards_have_names(self) -> Settings:
+        complete = self.boards.complete
+        if complete is None:
+            return self
+        groups = re.compile(self.names.pattern or "").groupindex
+        for group, wanted_by in (("board", "boards.complete"), *([("joint", "joints")] if complete.joints else [])):
+            if group not in groups:
+                raise ValueError(f"{wanted_by} needs a group {group!r} in names.pattern: (?P<{group}>...)")
+        marker = complete.marker
+        if marker and marker.lower() in {*self.inbox.suffixes, (self.inbox.done_marker or "").lower()}:
+            raise ValueError(f"boards.complete.marker {marker} is inbox.done_marker, or one of inbox.suffixes")
+        self.inbox._board_marker = marker  # noqa: SLF001 - one file, one truth
+        return self
 
     @model_validator(mode="after")
     def _files_are_apart(self) -> Settings:

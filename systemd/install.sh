@@ -199,13 +199,13 @@ service_config() {
             count++
         }
         /^[a-z]/ { section = $1 }
-        section == "paths:" && /^  (inbox|io|nio|quarantine|work|dataset|models):/ {
+        section == "paths:" && /^  (inbox|io|nio|quarantine|work|dataset|models|boards):/ {
             set("/var/lib/solderwatch/" substr($1, 1, length($1) - 1)); next
         }
         section == "paths:" && /^  ledger:/ { set("/var/lib/solderwatch/ledger.db"); next }
         section == "logs:" && /^  file:/ { set("/var/log/solderwatch/decisions.jsonl"); next }
         { print }
-        END { exit count != 9 }
+        END { exit count != 10 }
     ' "$repo/config.yaml"
 }
 
@@ -214,7 +214,7 @@ install_config() {
     install -d -m 0755 "$(dirname "$target")"
     service_config >"$target.new" || {
         rm -f "$target.new"
-        die "$repo/config.yaml lacks one of the eight paths or logs.file"
+        die "$repo/config.yaml lacks one of the nine paths or logs.file"
     }
     if [ ! -e "$target" ]; then
         mv "$target.new" "$target"

@@ -133,7 +133,8 @@ def test_a_file_of_no_product_goes_to_quarantine_and_comes_back(folder: Path) ->
     assert _outcomes(bench) == {"a/1.png": ("A", "io")}
     configure(folder, MATCHES | {"C": "^c/"})
     opinion(folder / "models" / "C", "nio")
-    assert [str(path) for path, _ in requeue(load(folder / "config.yaml"), [])] == ["c/1.png"]
+    settings = load(folder / "config.yaml")
+    assert [str(path) for path, _ in requeue(settings, [], open_log(settings.logs))] == ["c/1.png"]
     again = Bench(folder)
     again.line.run(once=True)
     assert _outcomes(again) == {"c/1.png": ("C", "nio")}

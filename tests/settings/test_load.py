@@ -24,6 +24,7 @@ FOLDERS = {
     "work": "data/work",
     "dataset": "dataset",
     "models": "models",
+    "boards": "data/boards",
 }
 
 Write = Callable[[str], Path]

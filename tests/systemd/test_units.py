@@ -165,7 +165,7 @@ def test_configuration_points_at_the_service_folders(install: Install, root: Pat
     shipped_text = (REPO / "config.yaml").read_text(encoding="utf-8")
     installed_text = (root / CONFIG).read_text(encoding="utf-8")
     shipped, installed = yaml.safe_load(shipped_text), yaml.safe_load(installed_text)
-    names = ["inbox", "io", "nio", "quarantine", "work", "dataset", "models"]
+    names = ["inbox", "io", "nio", "quarantine", "work", "dataset", "models", "boards"]
     folders = {name: f"/var/lib/solderwatch/{name}" for name in names}
     assert installed.pop("paths") == {**folders, "ledger": "/var/lib/solderwatch/ledger.db"}
     assert installed["logs"].pop("file") == "/var/log/solderwatch/decisions.jsonl"
