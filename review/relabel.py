@@ -186,7 +186,8 @@ class _Operator:
         told = {"label": act["to"], "by": act["by"], "at": act["at"], "dataset": place and readable(place)}
         self.log.info("relabelled", **fields, **told)
         if self.boards and (note := note_of(record)):
-            self.boards.revise({note.key: [note]})
+            # Told also where an earlier try was killed just before that.
+            self.boards.revise({note.key: [note]}, again=[note.key])
 
     def _move(self, image: Path, relative: Path, record: dict[str, Any]) -> dict[str, Any]:
         """Move an image to the folder of its label, its sidecars first; nothing there is overwritten."""

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import shutil
+import signal
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
-from harness import Fault, Ledger, Nursery, Trials, read_events
+from harness import Daemon, Fault, Ledger, Nursery, Trials, read_events
 from lines import configure
 
 Images = Callable[[int], bytes]
@@ -74,3 +77,46 @@ def test_killed_at_any_call(ledger: Ledger, nursery: Nursery, image: Images, lon
                 assert _boards(ledger.folder) == expected
                 _check_told(ledger.folder)
     assert died > 0.8 * len(numbers)
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize(
+    "command", [["relabel", "data/nio/B1_j1_v1.png", "io"], ["requeue"]], ids=["relabel", "requeue"]
+)
+def test_an_operators_command_killed_at_any_call(
+    ledger: Ledger, nursery: Nursery, image: Images, command: list[str], long: bool
+) -> None:
+    """The same command once more, and the daemon's next run: the board is what it would have been."""
+    configure(
+        ledger.folder,
+        inbox={"quiet_s": 0.05, "scan_s": 0.05},
+        names={"pattern": _NAMES},
+        boards={"complete": {"joints": 2}},
+    )
+    ledger.drop("B1_j1_v1.png", image(5))
+    ledger.drop("B1_j2_v1.png", b"no picture")
+    assert nursery.once(ledger.folder) == 0
+    (ledger.data / "quarantine" / "B1_j2_v1.png").write_bytes(image(1))
+    ledger.save()
+
+    def run(fault: Fault) -> int:
+        output = ledger.folder / "command.out"
+        answer = nursery.ask(
+            folder=str(ledger.folder), arguments=command, output=str(output), environment={}, fault=asdict(fault)
+        )
+        return Daemon(nursery, ledger.folder, answer["pid"], output, 0).wait()
+
+    assert run(Fault(at=10**9)) == 0
+    assert nursery.once(ledger.folder) == 0
+    expected = _boards(ledger.folder)
+    calls = (ledger.folder / "calls").read_text().splitlines()
+    with Trials() as trial:
+        for number in range(1, len(calls) + 1, 1 if long else 6):
+            with trial(f"killed at call {number}, about {calls[number - 1]}"):
+                ledger.restore()
+                shutil.rmtree(ledger.folder / "dataset", ignore_errors=True)
+                assert run(Fault(at=number)) == -signal.SIGKILL
+                run(Fault())
+                assert nursery.once(ledger.folder) == 0
+                assert _boards(ledger.folder) == expected
+                _check_told(ledger.folder)
