@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 import stat
@@ -61,6 +62,7 @@ class Store:
     Raises:
         UnusableError: Also by all methods.
         sqlite3.Error: It cannot be read or written now; also by all methods.
+        OSError: The same.
     """
 
     def __init__(self, path: Path, patience_s: float = 5.0) -> None:
@@ -68,6 +70,9 @@ class Store:
         with suppress(FileExistsError):
             # SQLite would keep the group from writing, whatever the umask.
             os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666))
+        if not os.access(path, os.W_OK, effective_ids=True):
+            # SQLite would open it all the same, and give its companions the same mode, for good.
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
         self._path = path
         self._database = sqlite3.connect(path, timeout=patience_s, isolation_level=None)
         try:

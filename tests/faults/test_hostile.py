@@ -20,7 +20,10 @@ import pytest
 from harness import IMPATIENT, Daemon, Fault, Ledger, Nursery, wait_until
 from lines import configure
 
-_OWN = ("data/inbox", "data/work", "data/io", "data/nio", "data/quarantine", "logs", "stdout.jsonl.out", "config.yaml")
+_OWN = (
+    "data/inbox", "data/work", "data/io", "data/nio", "data/quarantine", "data/ledger.db", "logs", "stdout.jsonl.out",
+    "config.yaml",
+)  # fmt: skip
 
 LONGEST = "n" * 251 + ".png"
 NAMES = [

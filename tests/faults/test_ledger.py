@@ -216,6 +216,26 @@ def test_a_locked_ledger_holds_up_no_stop(ledger: Ledger, nursery: Nursery, imag
     ledger.check_filed()
 
 
+def test_a_ledger_that_may_not_be_written_costs_no_verdict(ledger: Ledger, nursery: Nursery, image: Images) -> None:
+    """Told once, images are filed as ever, `status` counts; once it may be written it is caught up, with no restart."""
+    _drop(ledger, image, _LOTS[0])
+    assert nursery.once(ledger.folder) == 0
+    records = Records(ledger.folder)
+    records.ledger.chmod(0o444)
+    daemon = nursery.start(ledger.folder, fault=Fault(modes_bind=True))
+    _drop(ledger, image, _LOTS[1])
+    daemon.wait_for("decision", 4)
+    daemon.wait_for("ledger_failed")
+    wait_until(lambda: read_status(records.settings).daemon.get("ledger_in_step") is False)
+    assert read_status(records.settings).counts["io"] == len(list((ledger.data / "io").rglob("*.png.json")))
+    records.ledger.chmod(0o644)
+    _settle(ledger, daemon)
+    assert daemon.stop() == 0
+    ledger.check_filed()
+    assert len(daemon.events("ledger_failed")) == len(daemon.events("ledger_recovered")) == 1
+    assert not daemon.events("ledger_rebuilding")
+
+
 # --- what befalls the daemon amid the ledger ---
 
 

@@ -92,6 +92,7 @@ def test_old_io_images_go_with_their_sidecars_and_are_told(line: Line) -> None:
     line.file("young.png", days_ago=89)
     line.keep(keep_io_days=90)
     assert line.left() == ["young.png"]
+    assert line.gone == [("io", Path("lot7/old.png"))]
     (event,) = line.told("deleted")
     assert event["file"] == "lot7/old.png"
     assert "keep_io_days (90)" in event["why"]

@@ -20,6 +20,8 @@ from harness import Daemon, Fault, Ledger, Nursery, Trials, read_events
 from daemon.__main__ import main
 from filing.disk import Retention
 from filing.folders import Folders
+from filing.ledger import Ledger as Index
+from filing.ledger import reindex
 from filing.logs import open_log
 from inspection.verdict import LABELS
 from settings import Settings, load
@@ -111,6 +113,19 @@ def test_overruled(judged: Line, label: str) -> None:
     assert (judged.data / label / "lot" / "a.png").read_bytes() == content
     assert (judged.data / label / "lot" / "a.png.cam.png").read_bytes() == b"map of " + content
     assert (judged.dataset / label / "a.png").read_bytes() == content
+
+
+def test_the_ledger_is_told(judged: Line) -> None:
+    """Where an image lay, where it lies, under whatever name, and the word: the ledger has it without a sweep."""
+    name = os.fsdecode(b"lot\xff/a\n.png")
+    images = [judged.file(place) for place in (f"nio/{name}", f"io/{name}", "nio/confirmed.png")]
+    reindex(judged.settings)
+    assert judged.relabel(images[0], "io") == 0
+    assert judged.relabel(images[2], "nio") == 0
+    moved = Path(name).with_name("a\n~2.png")
+    with Index(judged.settings.paths.ledger) as ledger:
+        found = {(image.outcome, image.path): image.word for image in ledger.images()}
+    assert found == {("io", Path(name)): "", ("io", moved): "io", ("nio", Path("confirmed.png")): "nio"}
 
 
 def test_it_is_written_down(judged: Line) -> None:

@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 from harness import Ledger, Nursery
+from ledger_line import Records
 
 from daemon.__main__ import main
 from filing.folders import Folders
+from filing.ledger import reindex
 from settings import load
 
 
@@ -71,3 +73,16 @@ def test_a_mended_file_is_judged_after_all(nursery: Nursery, ledger: Ledger, ima
     (event,) = daemon.wait_for("decision")
     assert event["filed_as"] == "a.png"
     assert daemon.stop() == 0
+
+
+def test_the_ledger_is_told(records: Records, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What goes back is not in the ledger any more, without a sweep; what stays is."""
+    for name in ("lot7/a.png", "b.png"):
+        (records.folder("quarantine") / name).parent.mkdir(exist_ok=True)
+        (records.folder("quarantine") / name).touch()
+        records.file("quarantine", name)
+    records.settings.paths.inbox.mkdir()
+    reindex(records.settings)
+    monkeypatch.chdir(records.home)
+    assert main(["requeue", "lot7/a.png"]) == 0
+    assert records.known().keys() == {("quarantine", Path("b.png"))}
