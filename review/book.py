@@ -11,14 +11,14 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from filing import durable
 from filing.names import free_names
-from inspection.errors import DatasetError
+from inspection.errors import DatasetError, SolderwatchError
 from inspection.files import readable, sync
 from inspection.verdict import LABELS, Label
-from settings.schema import RELABELLED
+from settings.schema import RELABELLED, Settings
 
 
 @contextlib.contextmanager
@@ -32,6 +32,56 @@ def open_book(dataset: Path) -> Iterator[Book]:
         yield Book(dataset, descriptor)
     finally:
         os.close(descriptor)
+
+
+class Books:
+    """The books of a line: that of its data set, or with products one for each; a context, which closes them.
+
+    One is open at a time: of two operators none waits for a book that the other has, with another one in his hands.
+
+    Args:
+        settings: The line's.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._opened: dict[str | None, Book] = {}
+        self._open = contextlib.ExitStack()
+
+    def __enter__(self) -> Self:
+        if not self._settings.products:
+            self._of(None)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._open.close()
+
+    def enter(self, product: str | None, act: dict[str, Any], name: str, data: bytes) -> str:
+        """The same as a book's `enter`, with the image's product; returns where it is in the line's data set.
+
+        Raises:
+            DatasetError: Somebody put the same image there under the other label.
+            SolderwatchError: The line has products, and not this one.
+        """
+        if not self._settings.products:
+            return self._of(None).enter(act, name, data)
+        if product not in self._settings.products:
+            said = f"its record says product {product}" if product else "its record says no product"
+            raise SolderwatchError(
+                f"{said}, and the line has {', '.join(self._settings.products)}; put it into the inbox to have it "
+                "judged, or into that product's data set by hand"
+            )
+        return f"{product}/{self._of(product).enter(act, name, data)}"
+
+    def _of(self, product: str | None) -> Book:
+        if product not in self._opened:
+            self._opened.clear()
+            self._open.close()
+            dataset = self._settings.of_product(product).paths.dataset
+            dataset.mkdir(exist_ok=True)
+            sync(dataset.parent)
+            self._opened[product] = self._open.enter_context(open_book(dataset))
+        return self._opened[product]
 
 
 class Book:

@@ -27,7 +27,7 @@ from filing.names import free_names, utc
 from inspection.errors import SolderwatchError
 from inspection.files import MAP_SUFFIX, RECORD_SUFFIX, readable, sync
 from inspection.verdict import LABELS, Label
-from review.book import Book, open_book
+from review.book import Books
 from settings import Settings
 
 _HISTORY = "relabelled"
@@ -60,8 +60,8 @@ def relabel(settings: Settings, images: Sequence[str], label: Label, by: str, lo
     folders = Folders({"io": paths.io, "nio": paths.nio, "dataset": paths.dataset})
     folders.make()
     folders.look()
-    with open_book(paths.dataset) as book:
-        operator = _Operator(folders, book, label, readable(by), log)
+    with Books(settings) as books:
+        operator = _Operator(folders, books, label, readable(by), log)
         for image in dict.fromkeys(_image_of(os.path.abspath(image)) for image in images):  # noqa: PTH100
             try:
                 operator.relabel(Path(image))
@@ -93,7 +93,7 @@ class _Operator:
     """Somebody who gives images a label."""
 
     folders: Folders
-    book: Book
+    books: Books
     label: Label
     name: str
     log: Log
@@ -126,7 +126,8 @@ class _Operator:
             raise SolderwatchError("its bytes are not those that were judged; put it into the inbox to have it judged")
         at = utc(datetime.now(UTC))
         known = {key: record[key] for key in _IN_BOOK}
-        place = self.book.enter({**known, "label": self.label, "by": self.name, "at": at}, relative.name, data)
+        act = {**known, "label": self.label, "by": self.name, "at": at}
+        place = self.books.enter(_product(record), act, relative.name, data)
         history = [*_history(record), {"to": self.label, "by": self.name, "at": at}]
         record = {**record, "outcome": self.label, _HISTORY: history}
         if here == self.label:
@@ -224,6 +225,11 @@ def _history(record: dict[str, Any]) -> list[dict[str, Any]]:
     if not isinstance(acts, list):
         return []
     return [act for act in acts if isinstance(act, dict) and {"to", "by", "at"} <= act.keys()]
+
+
+def _product(record: dict[str, Any]) -> str | None:
+    product = record.get("product")
+    return product if isinstance(product, str) else None
 
 
 def _rewrite(image: Path, record: dict[str, Any]) -> None:
