@@ -16,7 +16,7 @@ from training.data.dataset import read
 from training.fitting.build import say
 from training.refresh import refresh
 from training.release.gate import read_record
-from training.release.history import aligned, figures, model_folders
+from training.release.history import aligned, figures, model_folders, roles
 from training.release.promote import in_use, only_refresh
 
 _HEADINGS = ("product", "", "model in use", "threshold", "recall proven", "false calls")
@@ -75,13 +75,13 @@ def _refresh(name: str, own: Settings, *, even_unchanged: bool, force: bool) -> 
 def _learnt_last(models: Path) -> str | None:
     """The fingerprint of the data set that the newest model was made from, promoted or not.
 
-    None where no model can be used, and of a training that was killed before the gate had said anything.
+    None where no model can be used. A training does not count that was killed before the gate, or a promotion, was done.
     """
     learnt = {}
     for folder in model_folders(models):
         with suppress(ModelError):
-            card = read_card(folder)
-            if read_record(folder):
+            card, record = read_card(folder), read_record(folder)
+            if record and (roles(folder) or not record.promoted):
                 learnt[card.created] = card.training_data.get("fingerprint")
     return learnt[max(learnt)] if learnt and _champion(models) else None
 

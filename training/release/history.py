@@ -32,6 +32,11 @@ def model_folders(models: Path) -> list[Path]:
     return [] if not models.is_dir() else sorted(path for path in models.iterdir() if _may_be_model(path))
 
 
+def roles(folder: Path) -> list[str]:
+    """Which of `current` and `previous` lead to a model folder."""
+    return [name for name in (CURRENT, PREVIOUS) if (folder.parent / name).resolve() == folder.resolve()]
+
+
 def aligned(rows: Sequence[tuple[str, ...]]) -> str:
     """Rows as a table in plain text; a row may end early, and its last cell then says so at any length."""
     columns = len(rows[0]) - 1
@@ -46,8 +51,7 @@ def _may_be_model(path: Path) -> bool:
 
 
 def _row(folder: Path) -> tuple[str, ...]:
-    roles = [name for name in (CURRENT, PREVIOUS) if (folder.parent / name).resolve() == folder.resolve()]
-    start = (" ".join(roles), readable(folder.name))
+    start = (" ".join(roles(folder)), readable(folder.name))
     try:
         card = read_card(folder)
     except ModelError as error:
