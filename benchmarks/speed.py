@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from benchmarks import epochs, latency, throughput
+from benchmarks import epochs, latency, products, throughput
 from benchmarks.bench import REPO, Bench, cores
 from benchmarks.row import Row, check_names, print_rows
 from filing.folders import file_system
@@ -26,6 +26,7 @@ MEASURES: dict[str, Callable[[Bench], Iterator[Row]]] = {
     "load": latency.loaded,
     "backlog": throughput.backlog,
     "memory": throughput.memory,
+    "products": products.products,
     "epoch": epochs.epoch,
     "processes": epochs.processes,
 }

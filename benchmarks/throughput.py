@@ -52,10 +52,11 @@ def files_per_second(bench: Bench, count: int) -> float:
     line.remove()
     if len(decisions) != count:
         raise SystemExit(f"benchmarks: {len(decisions)} of {count} files were judged")
-    return count / _seconds(decisions)
+    return count / seconds_of(decisions)
 
 
-def _seconds(decisions: Sequence[Event]) -> float:
+def seconds_of(decisions: Sequence[Event]) -> float:
+    """From the first claim to the last decision."""
     return moment(decisions[-1]["timestamp"]) - min(moment(event["claimed"]) for event in decisions)
 
 
@@ -105,10 +106,10 @@ def memory(bench: Bench) -> Iterator[Row]:
     line.fill(bench.images(_SMALL), late, linked=True)
     with line.running() as pid:
         line.wait_for("decision", early)
-        before = _resident_mb(pid)
+        before = memory_mb(pid)
         print(f"    after {early:,}: {before:.0f} MB", flush=True)
         line.wait_for("decision", late)
-        after = _resident_mb(pid)
+        after = memory_mb(pid)
     line.remove()
     yield Row(
         f"memory after {late:,} images (of {_SMALL} x {_SMALL}, network at {_SMALL_MODEL}): after {early:,}",
@@ -118,8 +119,9 @@ def memory(bench: Bench) -> Iterator[Row]:
     )
 
 
-def _resident_mb(pid: int) -> float:
+def memory_mb(pid: int, figure: str = "VmRSS") -> float:
+    """Resident memory of a process, by its name in /proc/PID/status: as it is now, or at its peak, `VmHWM`."""
     for text in Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines():
-        if text.startswith("VmRSS:"):
+        if text.startswith(f"{figure}:"):
             return float(text.split()[1]) / 1024
     raise SystemExit(f"benchmarks: process {pid} is gone")

@@ -11,10 +11,11 @@ from contextlib import suppress
 from daemon.intake.inbox import Candidate, Inbox
 from daemon.intake.survey import PassedOverLog
 from daemon.intake.trouble import Trouble
+from daemon.intake.turns import Turns
 from daemon.intake.watch import Watch
-from daemon.judging.current_model import CurrentModel
+from daemon.judging.models import Models, Product
 from daemon.pipeline import GROUP, Pipeline
-from daemon.reporting.drift import DriftWatch
+from daemon.reporting.drifts import Drifts
 from daemon.reporting.tally import Tally
 from filing.disk import Retention, check_room
 from filing.folders import AwayError, Folders
@@ -34,12 +35,12 @@ class Line:
     Args:
         settings: The configuration.
         folders: The five that it names.
-        model: Who judges.
+        models: Who judges.
         log: Where decisions and troubles are told.
         stop: Set to end the loop after what is in hand.
         wake: Set to look at the inbox at once.
         tally: Counts what was done.
-        drift: Watches what was found.
+        drifts: Watch what was found.
         beat: Called while the loop is alive, with the state in a few words, and whether the inbox can be looked at.
         beat_s: At least so often.
     """
@@ -48,19 +49,19 @@ class Line:
         self,
         settings: Settings,
         folders: Folders,
-        model: CurrentModel,
+        models: Models,
         log: Log,
         *,
         stop: threading.Event,
         wake: threading.Event,
         tally: Tally,
-        drift: DriftWatch,
+        drifts: Drifts,
         beat: Callable[[str, bool], None],
         beat_s: float = 20.0,
     ) -> None:
         self._settings = settings
         self._folders = folders
-        self._model = model
+        self._models = models
         self._log = log
         self._stop, self._wake, self._beat, self._beat_s = stop, wake, beat, beat_s
         self._watch = Watch(settings.paths.inbox, self._ring)
@@ -69,6 +70,7 @@ class Line:
         self._away: str | None = None
         self._unreadable: frozenset[str] = frozenset()
         self._passed_over = PassedOverLog(log, settings.inbox.quiet_s)
+        self._turns = Turns(settings.product_of, GROUP)
         self._left = 0
         """Images that the last look at the inbox left where they are."""
         self._to_recover: bool | None = None
@@ -78,11 +80,11 @@ class Line:
             settings,
             folders,
             self.inbox,
-            model,
+            models,
             log,
             trouble=self._trouble,
             tally=tally,
-            drift=drift,
+            drifts=drifts,
             stop=stop,
             alive=self._tick,
         )
@@ -135,8 +137,10 @@ class Line:
                 self._tell()
                 if once and idle:
                     self._passed_over.tell(self.inbox.passed_over.report(), at_once=True)
-                    if left := self._left + len(self._unreadable):
-                        raise SolderwatchError(f"{left} files could not be taken out of the inbox; the log says why")
+                    if left := self._left + len(self._unreadable) + self._pipeline.without_model:
+                        raise SolderwatchError(
+                            f"{left} files could not be taken out of the inbox, or judged; the log says why"
+                        )
                     return
                 self._pause()
         finally:
@@ -156,41 +160,44 @@ class Line:
     def _look_around(self) -> bool:
         """Look at the inbox once and judge all that is ready; True when nothing is left to wait for."""
         self._recover()
-        inspector = self._model.refresh()
+        self._models.refresh()
         for claim in self._pipeline.waiting():
             if self._stop.is_set():
                 return False
-            if not self._trouble.rests(claim.folder) and (inspector or not self._pipeline.needs_model(claim)):
+            if not self._trouble.rests(claim.folder):
                 self._pipeline.process(claim)
                 self._tick()
         self.inbox.look()
         self._say_away(None)
         self._keep_watch()
         self._retention.work(_RETENTION_S)
-        if inspector is None:
+        if not (self._settings.products or self._models.loaded):
             return False
         with self._pipeline.flowing():
-            for group in self._arriving():
+            for product, group in self._arriving():
                 check_room(self._folders, self._settings.disk)
-                self._left += self._pipeline.put(group)
+                self._left += self._pipeline.put(product, group)
                 self._tick()
-                self._model.refresh()
                 self._retention.work(_RETENTION_S)
                 if self._stop.is_set():
                     return False
         self._say_unreadable()
         self._passed_over.tell(self.inbox.passed_over.report())
         self._trouble.over()
-        return not self._pipeline.waiting() and self.inbox.waiting == 0
+        in_hand = len(self._pipeline.waiting()) - self._pipeline.without_model
+        return not in_hand and self.inbox.waiting == 0 and not self._turns.left
 
-    def _arriving(self) -> Iterator[list[Candidate]]:
+    def _arriving(self) -> Iterator[tuple[Product, list[Candidate]]]:
         """What is in the inbox, a group at a time, and what comes while they are judged; a lone image is a group."""
         for _ in range(_SCANS_IN_A_ROW):
-            self._wake.clear()
-            self._left = 0
-            candidates = self.inbox.scan()
-            while group := list(itertools.islice(candidates, GROUP)):
-                yield group
+            if self._settings.products:
+                yield from self._in_turns()
+            else:
+                self._wake.clear()
+                self._left = 0
+                candidates = self.inbox.scan()
+                while group := list(itertools.islice(candidates, GROUP)):
+                    yield None, group
             self._pipeline.file_judged()
             while self._pipeline.busy and not self._wake.is_set():
                 self._pipeline.news.wait()
@@ -198,6 +205,22 @@ class Line:
                 self._pipeline.file_judged()
             if self._stop.is_set() or not self._wake.is_set():
                 return
+
+    def _in_turns(self) -> Iterator[tuple[Product, list[Candidate]]]:
+        """What is in the inbox, in groups of one product each; what comes meanwhile has its turn as well."""
+        self._sort()
+        for product, group in self._turns.groups():
+            yield product, [candidate for candidate in group if self.inbox.is_unchanged(candidate)]
+            if self._wake.is_set() and self._turns.is_old:
+                self._sort()
+
+    def _sort(self) -> None:
+        """Look at the whole inbox, and say once of which products there is no model."""
+        self._wake.clear()
+        self._turns.look(self.inbox.scan(), self._models.there)
+        self._left = self._turns.without.total()
+        for product in self._turns.without:
+            self._models.of(product)
 
     def _ring(self) -> None:
         self._wake.set()
@@ -271,4 +294,4 @@ class Line:
             return f"away: {self._away}"
         if self._trouble.backoff_s:
             return "trouble, retrying"
-        return "watching" if self._model.inspector else "no model yet: run solderwatch-train"
+        return "watching" if self._models.there else "no model yet: run solderwatch-train"

@@ -19,10 +19,10 @@ from daemon.intake.in_hand import InHand
 from daemon.intake.inbox import Candidate, Inbox
 from daemon.intake.trouble import Trouble
 from daemon.judging import outcomes
-from daemon.judging.current_model import CurrentModel
+from daemon.judging.models import Models, Product
 from daemon.judging.steps import Judged, JudgingError, is_memory
 from daemon.judging.workers import Workers
-from daemon.reporting.drift import DriftWatch
+from daemon.reporting.drifts import Drifts
 from daemon.reporting.tally import Tally
 from filing.claim import Claim
 from filing.decisions import Decision, Filing
@@ -42,6 +42,7 @@ class _Work:
     """An image that the workers have been given, and who judges it."""
 
     claim: Claim
+    product: Product
     inspector: Inspector
     result: Future[Judged]
 
@@ -53,11 +54,11 @@ class Pipeline:
         settings: The configuration.
         folders: Of the line.
         inbox: Told of what was given back.
-        model: Who judges.
+        models: Who judges.
         log: Where decisions are told.
         trouble: Told of what goes wrong with single images.
         tally: Counts what was filed.
-        drift: Watches what was found.
+        drifts: Watch what was found.
         stop: Once it is set, nothing more is given to the workers.
         alive: Called after each image.
 
@@ -70,20 +71,20 @@ class Pipeline:
         settings: Settings,
         folders: Folders,
         inbox: Inbox,
-        model: CurrentModel,
+        models: Models,
         log: Log,
         *,
         trouble: Trouble,
         tally: Tally,
-        drift: DriftWatch,
+        drifts: Drifts,
         stop: threading.Event,
         alive: Callable[[], None],
     ) -> None:
         self._settings = settings
         self._folders = folders
-        self._model = model
+        self._models = models
         self._log = log
-        self._trouble, self._tally, self._drift = trouble, tally, drift
+        self._trouble, self._tally, self._drifts = trouble, tally, drifts
         self._stop, self._alive = stop, alive
         self._claims = Claims(folders)
         self._filing = Filing(folders)
@@ -101,23 +102,34 @@ class Pipeline:
         self._in_hand.recover(interrupted=interrupted)
 
     def waiting(self) -> list[Claim]:
-        """All that is in hand."""
-        return self._in_hand.all()
+        """All that is in hand, images of one product after the other."""
+        return sorted(self._in_hand.all(), key=lambda claim: self._product(claim) or "")
+
+    @property
+    def without_model(self) -> int:
+        """Images in hand that are of a product without a model, and wait for it."""
+        if not self._settings.products:
+            return 0
+        there = {None, *self._models.there}
+        return sum(self._product(claim) not in there and not claim.decided for claim in self._in_hand.all())
 
     def close(self) -> None:
         """End the workers, and leave nothing behind."""
         self._workers.close()
         self._claims.tidy()
 
-    def needs_model(self, claim: Claim) -> bool:
-        """Whether an image in hand cannot be brought to its end without one."""
-        return not claim.decided and not self._is_poison(claim)
+    def _product(self, claim: Claim) -> Product:
+        return self._settings.product_of(claim.source)
+
+    def _is_foreign(self, claim: Claim) -> bool:
+        """Whether an image is of none of the line's products, so that nobody can judge it."""
+        return bool(self._settings.products) and self._product(claim) is None
 
     def _is_poison(self, claim: Claim) -> bool:
         return claim.interrupted and claim.attempts >= self._settings.judge.max_attempts
 
     def process(self, claim: Claim) -> None:
-        """Bring one image that is in hand already to its folder; what trouble interrupts stays in hand."""
+        """Bring one image that is in hand already to its folder; what trouble interrupts or lacks a model stays."""
         if claim.decided:
             with self._guard(claim):
                 self._publish([self._filing.decided(claim)])
@@ -126,13 +138,25 @@ class Pipeline:
             error = f"judging it was begun {claim.attempts} times and never finished"
             self._publish(self._filing.commit([outcomes.quarantined(claim, error, self._settings)], self._guard))
             return
+        if self._is_foreign(claim):
+            self._put_away([claim])
+            return
+        product = self._product(claim)
+        inspector = self._inspector(product)
+        if inspector is None:
+            return
         if claim.interrupted:
             with self._guard(claim):
                 claim = self._in_hand.begin_again(claim)
             if claim.interrupted:
                 return
         with self.flowing():
-            self._submit([claim])
+            self._submit(product, inspector, [claim])
+
+    def _put_away(self, claims: Sequence[Claim]) -> None:
+        """Images of no product; never judged by another's model."""
+        decisions = [outcomes.of_no_product(claim, self._settings) for claim in claims]
+        self._publish(self._filing.commit(decisions, self._guard))
 
     @contextmanager
     def flowing(self) -> Iterator[None]:
@@ -145,15 +169,26 @@ class Pipeline:
             self._give_up(self._in_flight)
             self._in_flight.clear()
 
-    def put(self, candidates: Sequence[Candidate]) -> int:
+    def put(self, product: Product, candidates: Sequence[Candidate]) -> int:
         """Claim images and give them to the workers; in a backlog, file as many of those before them.
+
+        Args:
+            product: All are of it; None with products: of none, to be put away.
+            candidates: What is in the inbox.
 
         Returns:
             How many were left in the inbox.
         """
         fresh = [candidate for candidate in candidates if not self._trouble.rests(candidate.identity)]
+        if product is None and self._settings.products:
+            taken, left = self._in_hand.take(self._in_hand.settled(fresh))
+            self._put_away(taken)
+            return len(candidates) - len(fresh) + left
+        inspector = self._inspector(product)
+        if inspector is None:
+            return len(candidates)
         taken, left = self._in_hand.take(fresh)
-        self._submit(taken)
+        self._submit(product, inspector, taken)
         self._claims.settle(taken)
         while late := self._in_flight[:-GROUP]:
             self._finish(late + [work for work in self._in_flight[-GROUP:] if work.result.done()])
@@ -170,14 +205,21 @@ class Pipeline:
         if done := [work for work in self._in_flight if work.result.done()]:
             self._finish(done)
 
-    def _submit(self, claims: list[Claim]) -> None:
-        inspector = self._model.inspector
-        if inspector is None:
-            raise AssertionError("nothing is claimed before there is a model")
+    def _inspector(self, product: Product) -> Inspector | None:
+        """Who judges a product; where its model needs the room of others', what these are at is filed first."""
+        if leaving := self._models.leaving_for(product):
+            if works := [work for work in self._in_flight if work.product in leaving]:
+                self._finish(works)
+            self._workers.keep([found for name, found in self._models.loaded.items() if name not in leaving])
+        inspector = self._models.of(product)
+        self._workers.keep(self._models.loaded.values())
+        return inspector
+
+    def _submit(self, product: Product, inspector: Inspector, claims: list[Claim]) -> None:
         if not claims:
             return
         for claim, result in zip(claims, self._workers.submit(inspector, claims), strict=True):
-            self._in_flight.append(_Work(claim, inspector, result))
+            self._in_flight.append(_Work(claim, product, inspector, result))
             result.add_done_callback(lambda _: self.news.set())
 
     def _finish(self, group: list[_Work]) -> None:
@@ -194,7 +236,7 @@ class Pipeline:
                     if decision:
                         decisions.append(decision)
                     if decision and decision.outcome != "quarantine":
-                        found[work.claim.folder] = work.inspector.model.card, work.result.result()
+                        found[work.claim.folder] = work
                 for size in self._workers.shrunk():
                     self._log.warning("out_of_memory", batch_size=size)
                 self._alive()
@@ -204,8 +246,10 @@ class Pipeline:
         committed = self._filing.commit(decisions, self._guard)
         for decision in committed:
             if decision.claim.folder in found:
-                card, judged = found[decision.claim.folder]
-                self._drift.add(card, judged.inspection.verdict, judged.signals, decision.record["time"])
+                work = found[decision.claim.folder]
+                judged, drift = work.result.result(), self._drifts.of(work.product)
+                card = work.inspector.model.card
+                drift.add(card, judged.inspection.verdict, judged.signals, decision.record["time"])
         self._publish(committed)
         for _ in committed:
             self._tally.metrics.took("file", (time.perf_counter() - started) / len(committed))
@@ -244,19 +288,20 @@ class Pipeline:
                 return outcomes.quarantined(claim, str(error), self._settings)
             self._in_hand.give_back(claim, str(error))
         except JudgingError as error:
-            return self._not_judged(claim, error.why, work.inspector)
+            return self._not_judged(work, error.why)
         except MemoryError:
             raise OSError(errno.ENOMEM, "no memory to draw its map") from None
         else:
-            return outcomes.judged(claim, judged, work.inspector, self._settings)
+            return outcomes.judged(claim, judged, work.inspector, self._settings, work.product)
         return None
 
-    def _not_judged(self, claim: Claim, why: Exception, inspector: Inspector) -> Decision:
+    def _not_judged(self, work: _Work, why: Exception) -> Decision:
         """Put the image away if it is to blame; if the processor is, nothing may be put away any more."""
         if is_memory(why):
-            raise OSError(errno.ENOMEM, f"no memory to judge on {inspector.model.device}") from why
+            raise OSError(errno.ENOMEM, f"no memory to judge on {work.inspector.model.device}") from why
+        claim = work.claim
         self._log.error("judging_failed", file=readable(str(claim.source)), exc_info=why)
-        self._model.verify()
+        self._models.verify(work.product)
         return outcomes.quarantined(claim, f"could not be judged: {type(why).__name__}: {why}", self._settings)
 
     def _publish(self, decisions: Sequence[Decision]) -> None:

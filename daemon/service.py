@@ -10,9 +10,9 @@ import threading
 from importlib.metadata import version
 from pathlib import Path
 
-from daemon.judging.current_model import CurrentModel
+from daemon.judging.models import Models
 from daemon.line import Line
-from daemon.reporting.drift import DriftWatch
+from daemon.reporting.drifts import Drifts
 from daemon.reporting.heartbeat import Heartbeat, Present, beat_s
 from daemon.reporting.tally import Tally
 from filing.folders import Folders
@@ -41,8 +41,8 @@ class Service:
         self._ended = False
         self._line: Line | None = None
         self._tally = Tally()
-        self._model: CurrentModel | None = None
-        self._drift: DriftWatch | None = None
+        self._models: Models | None = None
+        self._drifts: Drifts | None = None
         self._log = open_log(settings.logs, count=self._tally.metrics.logged)
         self._heartbeat = Heartbeat(self._tally)
 
@@ -74,7 +74,7 @@ class Service:
                 self._reload.clear()
                 self._read_configuration()
             reloaded = self._line is not None
-            self._model, line = self._build()
+            self._models, line = self._build()
             self._line = line
             if reloaded:
                 gc.unfreeze()
@@ -82,7 +82,7 @@ class Service:
             # To look through torch's 200,000 objects for garbage would stop all threads for a tenth of a second.
             gc.freeze()
             line.recover(interrupted=lock.died)
-            if once and self._model.inspector is None:
+            if once and not self._models.there:
                 raise NoModelError(
                     f"{self._settings.paths.models}: no model to judge with; see above, or run solderwatch-train"
                 )
@@ -94,33 +94,31 @@ class Service:
             if once and not self._reload.is_set():
                 return
 
-    def _build(self) -> tuple[CurrentModel, Line]:
-        """Make model and line from the settings; a model that is in use already stays until a better one loads."""
+    def _build(self) -> tuple[Models, Line]:
+        """Make models and line from the settings; a model that is in use already stays until a better one loads."""
         settings = self._settings
         device, why = choose_device(settings.device)
         self._log.info("device", device=str(device), why=why)
         check_runtime(settings.runtime, device)
-        kept = self._model.inspector if self._model else None
-        if kept and kept.model.device != device:
-            kept = None
-        model = CurrentModel(settings.paths.models, settings.cam, device, settings.runtime, self._log, kept)
-        model.refresh()
-        if self._drift:
-            self._drift.save(now=True)
-        self._drift = DriftWatch(settings.drift, self._folders, self._log)
+        models = Models(settings, device, self._log, self._models)
+        models.refresh()
+        if self._drifts:
+            self._drifts.save(now=True)
+        self._drifts = Drifts(settings, self._folders, self._log)
+        self._tally.metrics.of(settings.products)
         line = Line(
             settings,
             self._folders,
-            model,
+            models,
             self._log,
             stop=self._stop,
             wake=self._wake,
             tally=self._tally,
-            drift=self._drift,
+            drifts=self._drifts,
             beat=self._beat,
             beat_s=beat_s(),
         )
-        return model, line
+        return models, line
 
     def _read_configuration(self) -> None:
         """Take the new configuration if it is right and needs no restart; else say so and go on with the old one."""
@@ -172,8 +170,8 @@ class Service:
             self._settings,
             self._folders,
             self._log,
-            inspector=self._model.inspector if self._model else None,
-            drift=self._drift,
+            models=self._models,
+            drifts=self._drifts,
             recovered=bool(self._line and self._line.recovered),
             sees=sees,
         )

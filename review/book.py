@@ -10,10 +10,11 @@ import fcntl
 import json
 import os
 from collections.abc import Iterator, Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, Self
 
 from filing import durable
+from filing.folders import Folders
 from filing.names import free_names
 from inspection.errors import DatasetError, SolderwatchError
 from inspection.files import readable, sync
@@ -56,31 +57,36 @@ class Books:
     def __exit__(self, *_: object) -> None:
         self._open.close()
 
-    def enter(self, product: str | None, act: dict[str, Any], name: str, data: bytes) -> str:
-        """The same as a book's `enter`, with the image's product; returns where it is in the line's data set.
+    def enter(self, record: dict[str, Any], act: dict[str, Any], name: str, data: bytes) -> str:
+        """Enter an act into the book of the product that judged an image, or else whose path it has; see `Book.enter`.
+
+        Args:
+            record: The one beside the image.
+            act: What was done.
+            name: The image's file name.
+            data: Its bytes.
+
+        Returns:
+            Where the image is in the line's data set.
 
         Raises:
             DatasetError: Somebody put the same image there under the other label.
-            SolderwatchError: The line has products, and not this one.
+            SolderwatchError: It is of no product that the line has.
         """
         if not self._settings.products:
             return self._of(None).enter(act, name, data)
-        if product not in self._settings.products:
-            said = f"its record says product {product}" if product else "its record says no product"
-            raise SolderwatchError(
-                f"{said}, and the line has {', '.join(self._settings.products)}; put it into the inbox to have it "
-                "judged, or into that product's data set by hand"
-            )
+        product = record.get("product") or self._settings.product_of(PurePath(record["file"]))
+        if not isinstance(product, str) or product not in self._settings.products:
+            raise SolderwatchError("of no product in the configuration: there is no data set to put it into")
         return f"{product}/{self._of(product).enter(act, name, data)}"
 
     def _of(self, product: str | None) -> Book:
         if product not in self._opened:
             self._opened.clear()
             self._open.close()
-            dataset = self._settings.of_product(product).paths.dataset
-            dataset.mkdir(exist_ok=True)
-            sync(dataset.parent)
-            self._opened[product] = self._open.enter_context(open_book(dataset))
+            folders = Folders({"dataset": self._settings.of_product(product).paths.dataset})
+            folders.make()
+            self._opened[product] = self._open.enter_context(open_book(folders["dataset"]))
         return self._opened[product]
 
 

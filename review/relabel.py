@@ -127,7 +127,7 @@ class _Operator:
         at = utc(datetime.now(UTC))
         known = {key: record[key] for key in _IN_BOOK}
         act = {**known, "label": self.label, "by": self.name, "at": at}
-        place = self.books.enter(_product(record), act, relative.name, data)
+        place = self.books.enter(record, act, relative.name, data)
         history = [*_history(record), {"to": self.label, "by": self.name, "at": at}]
         record = {**record, "outcome": self.label, _HISTORY: history}
         if here == self.label:
@@ -225,11 +225,6 @@ def _history(record: dict[str, Any]) -> list[dict[str, Any]]:
     if not isinstance(acts, list):
         return []
     return [act for act in acts if isinstance(act, dict) and {"to", "by", "at"} <= act.keys()]
-
-
-def _product(record: dict[str, Any]) -> str | None:
-    product = record.get("product")
-    return product if isinstance(product, str) else None
 
 
 def _rewrite(image: Path, record: dict[str, Any]) -> None:

@@ -75,7 +75,7 @@ def _refresh(name: str, own: Settings, *, even_unchanged: bool, force: bool) -> 
 def _learnt_last(models: Path) -> str | None:
     """The fingerprint of the data set that the newest model was made from, promoted or not.
 
-    None where no model can be used. A training does not count that was killed before the gate, or a promotion, was done.
+    None where no model can be used. A training that was killed before the gate or a promotion was done doesn't count.
     """
     learnt = {}
     for folder in model_folders(models):

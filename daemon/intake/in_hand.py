@@ -65,6 +65,14 @@ class InHand:
                 self._claims.discard(claim)
         return taken, left
 
+    def settled(self, candidates: Sequence[Candidate]) -> list[Candidate]:
+        """Those that will not change any more, nor be renamed; the others get the quiet time."""
+        for candidate in candidates:
+            if not candidate.settled:
+                with suppress(FileNotFoundError):
+                    self._inbox.defer(candidate.path)
+        return [candidate for candidate in candidates if candidate.settled]
+
     def begin_again(self, claim: Claim) -> Claim:
         """Count one more attempt, durably, before judging begins."""
         claim = self._by_folder[claim.folder] = self._claims.begin_again(claim)

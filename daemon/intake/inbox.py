@@ -115,7 +115,7 @@ class Inbox:
         for path, found in self._walk(passed_over, unreadable):
             if not self._go_on():
                 return
-            signature = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+            signature = _signature(found)
             known, since = self._seen.get(str(path), (None, 0.0))
             if known != signature:
                 since = self._clock()
@@ -139,6 +139,17 @@ class Inbox:
         found = path.lstat()
         self._deferred.add((found.st_dev, found.st_ino))
         self._given_back += 1
+
+    def is_unchanged(self, candidate: Candidate) -> bool:
+        """Whether a candidate of the last whole scan is still what it was then; if not, it is the next scan's."""
+        try:
+            signature = _signature(candidate.path.lstat())
+        except FileNotFoundError:
+            return False
+        if self._seen.get(str(candidate.path), (None,))[0] == signature:
+            return True
+        self._given_back += 1
+        return False
 
     def _walk(self, passed_over: PassedOver, unreadable: set[str]) -> Iterator[tuple[Path, os.stat_result]]:
         """All images with their stat; what is in the inbox may vanish meanwhile, the inbox itself may not."""
@@ -172,6 +183,10 @@ class Inbox:
             if unfinished or (unfinished is None and not settled):
                 return None
         return Candidate(path, relative, settled, inode=found.st_ino)
+
+
+def _signature(found: os.stat_result) -> Signature:
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 def _note(unreadable: set[str], path: str, error: OSError) -> None:

@@ -10,8 +10,8 @@ import os
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
+from pathlib import Path, PurePath
 from typing import Literal
 
 from filing.logs import Log
@@ -134,17 +134,28 @@ class Survey:
     Attributes:
         waiting: Images, done or still being written.
         passed_over: What is none, by reason.
+        products: The images of each product; of none of them by None.
     """
 
     waiting: int
     passed_over: dict[Reason, Passed]
+    products: Mapping[str | None, int] = field(default_factory=dict)
 
 
-def survey(root: Path, settings: InboxSettings) -> Survey:
-    """Count what is in the inbox; what cannot be looked at is left out."""
+def survey(root: Path, settings: InboxSettings, product_of: Callable[[PurePath], str | None] | None = None) -> Survey:
+    """Count what is in the inbox; what cannot be looked at is left out.
+
+    Args:
+        root: The inbox.
+        settings: What images are called.
+        product_of: The product of a path inside the inbox; None: products are not asked for.
+    """
     passed_over = PassedOver(root)
-    waiting = sum(1 for _ in walk(root, settings, passed_over))
-    return Survey(waiting, passed_over.report())
+    if product_of is None:
+        return Survey(sum(1 for _ in walk(root, settings, passed_over)), passed_over.report())
+    images = walk(root, settings, passed_over)
+    products = Counter(product_of(PurePath(os.path.relpath(image.path, root))) for image in images)
+    return Survey(products.total(), passed_over.report(), products)
 
 
 class PassedOverLog:

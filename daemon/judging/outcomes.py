@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from daemon.judging.steps import Judged
 from filing.claim import Claim
 from filing.decisions import Decision
 from filing.names import utc
+from inspection.files import readable
 from inspection.inspector import Inspector
 from settings import Settings
 
+NO_PRODUCT = "no product"
+"""The reason of an image in quarantine."""
 
-def judged(claim: Claim, found: Judged, inspector: Inspector, settings: Settings) -> Decision:
+
+def judged(
+    claim: Claim, found: Judged, inspector: Inspector, settings: Settings, product: str | None = None
+) -> Decision:
     """An image goes where its verdict says.
 
     Args:
@@ -20,13 +27,14 @@ def judged(claim: Claim, found: Judged, inspector: Inspector, settings: Settings
         found: What the workers found out.
         inspector: Who judged.
         settings: How maps are made, and what names say.
+        product: Whose model judged; None on a line without products.
     """
     inspection = found.inspection
     verdict = inspection.verdict
     record = {
         "time": utc(datetime.now(UTC)),
         "file": str(claim.source),
-        **_units(claim, settings),
+        **_units(claim, settings, product),
         "verdict": verdict.label,
         "reason": verdict.reason,
         "nio_probability": verdict.probability,
@@ -53,7 +61,7 @@ def quarantined(claim: Claim, error: str, settings: Settings) -> Decision:
     record = {
         "time": utc(datetime.now(UTC)),
         "file": str(claim.source),
-        **_units(claim, settings),
+        **_units(claim, settings, settings.product_of(claim.source)),
         "error": error,
         "claimed": claim.claimed,
         "attempts": claim.attempts,
@@ -61,8 +69,29 @@ def quarantined(claim: Claim, error: str, settings: Settings) -> Decision:
     return Decision(claim, "quarantine", record)
 
 
-def _units(claim: Claim, settings: Settings) -> dict[str, str]:
-    """What the file's name says of the line's units."""
+def of_no_product(claim: Claim, settings: Settings) -> Decision:
+    """An image that none of the line's products takes is put away; `requeue` brings it back."""
+    tried = ", ".join(
+        f"{name} ({'the group product of names.pattern' if product.match is None else f'match {product.match}'})"
+        for name, product in settings.products.items()
+    )
+    said = settings.names.units(claim.source).product
+    named = f", whose product is {readable(said)} by names.pattern," if said else ""
+    error = (
+        f"no product: {readable(str(claim.source))}{named} is taken by none of the products; tried {tried}; "
+        "add it to products in the configuration, then solderwatch requeue"
+    )
+    decision = quarantined(claim, error, settings)
+    return replace(decision, record={**decision.record, "reason": NO_PRODUCT})
+
+
+def _units(claim: Claim, settings: Settings, product: str | None) -> dict[str, str]:
+    """What the file's name says of the line's units, and whose model it is for; that counts where there are any."""
     units = settings.names.units(claim.source)
-    told = {"product": units.product, "board": units.board, "joint": units.joint, "view": units.view}
+    told = {
+        "product": product if settings.products else units.product,
+        "board": units.board,
+        "joint": units.joint,
+        "view": units.view,
+    }
     return {name: unit for name, unit in told.items() if unit is not None}

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import suppress
 from queue import Empty
@@ -40,7 +40,7 @@ class Workers:
         self._claims = claims
         self._inbox = settings.inbox
         self._go_on = go_on
-        self._twins: Twins | None = None
+        self._twins: dict[Inspector, Twins] = {}
         count = len(os.sched_getaffinity(0))
         self._pool = ThreadPoolExecutor(count, "worker", _leave_cores_to_others if count > 1 else None)
         self._batches = Batches(self._pool, self._open, settings.judge.batch_size, go_on)
@@ -51,12 +51,16 @@ class Workers:
         A result may raise ImageError: it is no image; UnfinishedError: it is still being written; GoneError: it is
         there no more; OSError: transient trouble; JudgingError: the model failed; CancelledError: given up.
         """
-        if self._twins is None or self._twins.original is not inspector:
-            self._twins = Twins(inspector)
-        twins = self._twins
+        if inspector not in self._twins:
+            self._twins[inspector] = Twins(inspector)
+        twins = self._twins[inspector]
         if inspector.model.device.type != "cpu":
             return self._batches.submit(twins, claims)
         return [self._pool.submit(self._judge, twins, claim) for claim in claims]
+
+    def keep(self, inspectors: Collection[Inspector]) -> None:
+        """Forget the twins of all others, so that their memory is free once nothing is judged with them any more."""
+        self._twins = {inspector: twins for inspector, twins in self._twins.items() if inspector in inspectors}
 
     def shrunk(self) -> Iterator[int]:
         """The size of batches after each time that a GPU had no memory for one; each is told once."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,18 +44,26 @@ def check(settings: Settings) -> Iterator[Finding]:
     yield from _folders(settings)
     yield Finding("ok", f"stacks: every page of a file is judged, up to {settings.inbox.max_pages} (inbox.max_pages)")
     yield from _names(settings)
-    yield from _model(settings)
+    if not settings.products:
+        yield from _model(settings)
+    for product in settings.products:
+        for found in _model(settings.of_product(product)):
+            yield Finding(found.level, f"{product}: {found.text}")
 
 
 def _names(settings: Settings) -> Iterator[Finding]:
     """What names.pattern makes of some names of the inbox, or of the data set where that is empty."""
     pattern = settings.names.pattern
-    if pattern is None:
+    if pattern is None and not settings.products:
         yield Finding("ok", "names: no names.pattern, so file names say nothing of boards and joints")
         return
     found, where = _tried(settings, settings.paths.inbox), "the inbox"
+    yield from _products(settings, found)
+    if pattern is None:
+        return
     if not found:
-        folders = [settings.paths.dataset / label for label in LABELS]
+        data_sets = [settings.of_product(product).paths.dataset for product in settings.products or (None,)]
+        folders = [data_set / label for data_set in data_sets for label in LABELS]
         found, where = [path for folder in folders for path in _tried(settings, folder)], "the data set"
     if not found:
         yield Finding("ok", "names: nothing in the inbox or the data set to try names.pattern on")
@@ -64,6 +73,26 @@ def _names(settings: Settings) -> Iterator[Finding]:
     yield Finding(level, f"names: names.pattern matches {matched} of {len(found)} names in {where}, such as:")
     for path in found[:_NAMES_SHOWN]:
         yield Finding(level, f"names: {readable(str(path))}: {settings.names.units(path)}")
+
+
+def _products(settings: Settings, found: list[Path]) -> Iterator[Finding]:
+    """Of how many files each product is, which ones have none, and which ones several products take."""
+    if not (settings.products and found):
+        return
+    taken = [(path, list(settings.products_of(path))) for path in found]
+    counts = Counter(products[0] for _, products in taken if products)
+    told = ", ".join(f"{counts[name]} {name}" for name in settings.products)
+    yield Finding("ok", f"products: of {len(found)} names in the inbox: {told}")
+    if none := [path for path, products in taken if not products]:
+        example = readable(str(none[0]))
+        yield Finding("warning", f"products: {len(none)} are of none, such as {example}: it goes to quarantine")
+    if several := [(path, products) for path, products in taken if len(products) > 1]:
+        path, products = several[0]
+        yield Finding(
+            "warning",
+            f"products: {len(several)} match several, such as {readable(str(path))}: {', '.join(products)}; "
+            f"{products[0]} has it, being the first in the configuration",
+        )
 
 
 def _tried(settings: Settings, folder: Path) -> list[Path]:

@@ -39,7 +39,7 @@ from inspection.verdict import Verdict
 from settings.schema import DriftSettings
 
 STATE = ".drift.json"
-"""In work/."""
+"""In work/; with products, each has one of its own, of which this is the end."""
 
 SHARE = "nio_share"
 _LEARNED = 500
@@ -96,18 +96,20 @@ _STATE = TypeAdapter(_State)
 
 
 class DriftWatch:
-    """The charts of a line.
+    """The charts of a line, or of one product of it.
 
     Args:
         settings: Whether to watch, and what share of nio is usual.
         folders: The state is kept in `work`.
         log: Told once when the line has moved, once for each signal that joins, and once when all is as it was.
+        product: Whose charts these are; None on a line without products.
     """
 
-    def __init__(self, settings: DriftSettings, folders: Folders, log: Log) -> None:
+    def __init__(self, settings: DriftSettings, folders: Folders, log: Log, product: str | None = None) -> None:
         self._settings = settings
         self._folders = folders
         self._log = log
+        self._name = f".{product}{STATE}" if product else STATE
         self._model: str | None = None
         self._reference: Reference | None = None
         self._unwatched: str | None = None
@@ -243,16 +245,16 @@ class DriftWatch:
         self._saved_at, self._urgent = monotonic(), False
         # Never worth a verdict: what cannot be written now is still unsaved, and tried again in a while.
         with suppress(OSError), self._folders.beneath("work") as work:
-            new = work / f"{STATE}.new"
+            new = work / f"{self._name}.new"
             durable.write(new, _STATE.dump_json(self._state))
-            new.replace(work / STATE)
+            new.replace(work / self._name)
             self._unsaved = False
 
     def _restore(self) -> bool:
         """Go on with what was saved, or anew where that cannot be read; False while the work folder is away."""
         try:
             with self._folders.beneath("work") as work:
-                self._state = _STATE.validate_json((work / STATE).read_bytes())
+                self._state = _STATE.validate_json((work / self._name).read_bytes())
         except AwayError:
             return False
         except (OSError, ValueError):

@@ -8,8 +8,10 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
-from daemon.reporting.drift import DriftWatch
+from daemon.judging.models import Models, Product
+from daemon.reporting.drifts import Drifts
 from daemon.reporting.metrics import MetricsFile
 from daemon.reporting.status import STATUS
 from daemon.reporting.tally import Tally
@@ -17,7 +19,6 @@ from filing import durable
 from filing.folders import Folders
 from filing.logs import Log
 from filing.names import utc
-from inspection.inspector import Inspector
 from settings import Settings
 
 _STATUS_EVERY_S = 2.0
@@ -33,8 +34,8 @@ class Present:
         settings: The configuration.
         folders: Of the line.
         log: Told when the metrics cannot be written.
-        inspector: Who judges; None without a model.
-        drift: Watches what is found; None before the first line.
+        models: Who judges; None before the first line.
+        drifts: Watch what is found; None before the first line.
         recovered: All that an earlier run left is in hand.
         sees: The inbox can be looked at.
     """
@@ -42,8 +43,8 @@ class Present:
     settings: Settings
     folders: Folders
     log: Log
-    inspector: Inspector | None
-    drift: DriftWatch | None
+    models: Models | None
+    drifts: Drifts | None
     recovered: bool
     sees: bool
 
@@ -76,15 +77,15 @@ class Heartbeat:
         if now.sees:
             told += ["WATCHDOG=1"]
         if not self._ready:
-            self._ready = now.recovered and now.inspector is not None
+            self._ready = now.recovered and bool(now.models and now.models.there)
             told += ["READY=1"] if self._ready else [f"EXTEND_TIMEOUT_USEC={_STARTS_WITHIN_US}"]
         _notify("\n".join(told))
         moment = time.monotonic()
         if moment - self._status_written >= _STATUS_EVERY_S:
             self._status_written = moment
             self._write_status(now, state)
-            if now.drift:
-                now.drift.save()
+            if now.drifts:
+                now.drifts.save()
         if self._metrics.due:
             self._write_metrics(now, running=True)
 
@@ -97,8 +98,8 @@ class Heartbeat:
     def stop(self, now: Present) -> None:
         """The last that is heard."""
         _notify("STOPPING=1")
-        if now.drift:
-            now.drift.save(now=True)
+        if now.drifts:
+            now.drifts.save(now=True)
         self._write_status(now, "stopped")
         self._write_metrics(now, running=False)
 
@@ -107,23 +108,19 @@ class Heartbeat:
         return f"{state}; {counts}"
 
     def _write_status(self, now: Present, state: str) -> None:
-        card = now.inspector.model.card if now.inspector else None
-        if card and now.drift:
-            now.drift.use(card)
         content = {
             "pid": os.getpid(),
             "started": self._started,
             "updated": utc(datetime.now(UTC)),
             "state": state,
-            "model": card.model_id if card else None,
-            "threshold": card.threshold if card else None,
-            "certificate": card.certificate_here() if card else None,
-            "device": str(now.inspector.model.device) if now.inspector else None,
+            **_model_of(now, None),
             "since_start": self._tally.counts,
             "per_minute": round(self._tally.per_minute(), 1),
             "last": self._tally.last,
-            "drift": now.drift.report() if now.drift else None,
+            "drift": now.drifts.report(None) if now.drifts and not now.settings.products else None,
         }
+        if now.settings.products:
+            content["products"] = {name: _model_of(now, name) | _drift_of(now, name) for name in now.settings.products}
         # Not worth a sync, and never worth a verdict.
         with suppress(OSError), now.folders.beneath("work") as work:
             new = work / f"{STATUS}.new"
@@ -137,9 +134,27 @@ class Heartbeat:
             now.log,
             running=running,
             sees=now.sees,
-            model=now.inspector.model if now.inspector else None,
-            drift=now.drift.readings() if now.drift else [],
+            models=now.models,
+            drift=now.drifts.readings() if now.drifts else {},
         )
+
+
+def _model_of(now: Present, product: Product) -> dict[str, Any]:
+    """What the status says of a model."""
+    card = now.models.cards.get(product) if now.models else None
+    if card and now.drifts:
+        now.drifts.of(product).use(card)
+    return {
+        "model": card.model_id if card else None,
+        "threshold": card.threshold if card else None,
+        "certificate": card.certificate_here() if card else None,
+        "device": str(now.models.device) if now.models and card else None,
+    }
+
+
+def _drift_of(now: Present, product: Product) -> dict[str, Any]:
+    in_memory = bool(now.models and product in now.models.loaded)
+    return {"in_memory": in_memory, "drift": now.drifts.report(product) if now.drifts else None}
 
 
 def beat_s() -> float:

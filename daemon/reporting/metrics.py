@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from importlib.metadata import version
@@ -28,12 +28,12 @@ from prometheus_client.metrics_core import GaugeMetricFamily, InfoMetricFamily, 
 from prometheus_client.registry import Collector
 
 from daemon.intake.survey import MENDS, Survey, survey
+from daemon.judging.models import Models, Product
 from daemon.reporting.drift import Reading
 from filing.claim import claim_folders
 from filing.folders import Folders
 from filing.logs import Log
 from inspection.files import readable
-from inspection.model import Model
 from settings import Settings
 
 # The text format has no place for the time at which a counter began, and would make a series of each.
@@ -55,15 +55,15 @@ class State:
         running: The daemon goes on; False at its stop.
         inbox: What is in the inbox; None while it cannot be looked at.
         in_hand: Images in work; None while it cannot be looked at.
-        model: In use; None without one.
-        drift: Where each control chart stands.
+        models: In use; None before there are any.
+        drift: Where each control chart stands, by product.
     """
 
     running: bool
     inbox: Survey | None
     in_hand: int | None
-    model: Model | None
-    drift: Sequence[Reading]
+    models: Models | None
+    drift: Mapping[Product, Sequence[Reading]]
 
 
 class Metrics:
@@ -71,7 +71,8 @@ class Metrics:
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
-        self._images = self._counter("images", "Images filed, by folder and reason.", "outcome", "reason")
+        self._products: list[str] = []
+        self._images = self._count_images()
         self._retries = self._counter("retries", "Times that judging an image had to be begun again.")
         self._troubles = self._counter("troubles", "Transient troubles, of one file or of the line.")
         self._lines = self._counter("log_lines", "Lines in the log, by level.", "level")
@@ -83,8 +84,6 @@ class Metrics:
             registry=self._registry,
         )
         # A series that begins with its first event hides that event from rate() and increase().
-        for outcome, reason in OUTCOMES:
-            self._images.labels(outcome, reason)
         for level in _LEVELS:
             self._lines.labels(level)
         for stage in STAGES:
@@ -92,6 +91,25 @@ class Metrics:
         ProcessCollector("solderwatch", registry=self._registry)
         self._now = _Now()
         self._registry.register(self._now)
+
+    def of(self, products: Iterable[str]) -> None:
+        """Say of each image and model, of which product it is; what was counted otherwise begins anew."""
+        products = list(products)
+        if products == self._products:
+            return
+        self._registry.unregister(self._images)
+        self._products = self._now.products = products
+        self._images = self._count_images()
+
+    def _count_images(self) -> Counter:
+        labels = ("outcome", "reason", "product") if self._products else ("outcome", "reason")
+        images = self._counter("images", "Images filed, by folder and reason.", *labels)
+        for outcome, reason in OUTCOMES:
+            for product in self._products:
+                images.labels(outcome, reason, product)
+            if not self._products:
+                images.labels(outcome, reason)
+        return images
 
     def _counter(self, name: str, help_: str, *labels: str) -> Counter:
         return Counter(f"solderwatch_{name}", help_, labels, registry=self._registry)
@@ -102,7 +120,8 @@ class Metrics:
         Args:
             record: Its decision, or why it is in quarantine.
         """
-        self._images.labels(record["outcome"], record.get("reason", "error")).inc()
+        product = [record.get("product", "")] if self._products else []
+        self._images.labels(record["outcome"], record.get("reason", "error"), *product).inc()
         self._retries.inc(record["attempts"] - 1)
         for stage, milliseconds in record.get("milliseconds", {}).items():
             self.took(stage, milliseconds / 1000)
@@ -130,6 +149,7 @@ class _Now(Collector):
     def __init__(self) -> None:
         self.state: State | None = None
         self.last_decision: float | None = None
+        self.products: list[str] = []
 
     def collect(self) -> Iterator[Metric]:
         yield InfoMetricFamily("solderwatch_build", "The program.", {"version": version("solderwatch")})
@@ -139,17 +159,23 @@ class _Now(Collector):
             return
         yield _gauge("up", "Whether the daemon was running when this was written.", self.state.running)
         if self.state.inbox is not None:
-            yield from _inbox(self.state.inbox)
+            yield from _inbox(self.state.inbox, self.products)
         if self.state.in_hand is not None:
             yield _gauge(
                 "work_images", "Images in hand: taken out of the inbox, and not filed yet.", self.state.in_hand
             )
-        yield from _model(self.state)
-        yield from _drift(self.state.drift)
+        yield from _models(self.state.models, self.products)
+        yield from _drift(self.state.drift, self.products)
 
 
-def _inbox(inbox: Survey) -> Iterator[Metric]:
-    yield _gauge("inbox_images", "Images in the inbox, whole or still being written.", inbox.waiting)
+def _inbox(inbox: Survey, products: Sequence[str]) -> Iterator[Metric]:
+    counts = {name: inbox.products.get(name, 0) for name in products} | {"": inbox.products.get(None, 0)}
+    yield _gauges(
+        "inbox_images",
+        "Images in the inbox, whole or still being written.",
+        [([name], count) for name, count in counts.items()] if products else [([], inbox.waiting)],
+        ["product"] if products else [],
+    )
     passed_over = GaugeMetricFamily(
         "solderwatch_passed_over_files", "What in the inbox is never taken, by reason.", labels=["reason"]
     )
@@ -159,36 +185,61 @@ def _inbox(inbox: Survey) -> Iterator[Metric]:
     yield passed_over
 
 
-def _model(state: State) -> Iterator[Metric]:
-    yield _gauge("model_loaded", "Whether there is a model to judge with.", state.model is not None)
-    if state.model is None:
+def _models(models: Models | None, products: Sequence[str]) -> Iterator[Metric]:
+    """The same series for one model without a label as for those of products with it."""
+    names = ["product"] if products else []
+    of: dict[Product, list[str]] = {name: [name] for name in products} if products else {None: []}
+    there = models.there if models else frozenset[Product]()
+    yield _gauges(
+        "model_loaded",
+        "Whether there is a model to judge with.",
+        [(labels, product in there) for product, labels in of.items()],
+        names,
+    )
+    if products and models:
+        yield _gauge("models_in_memory", "How many models are in memory.", len(models.loaded))
+    cards = models.cards if models else {}
+    known = [(labels, card) for product, labels in of.items() if (card := cards.get(product))]
+    if not known or models is None:
         return
-    card = state.model.card
-    certificate = card.certificate
-    standing = certificate.standing if certificate else "indicative"
-    said = {"model": card.model_id, "standing": standing, "created": card.created, "device": str(state.model.device)}
-    yield InfoMetricFamily("solderwatch_model", "The model in use, and whether its recall is certified.", said)
-    yield _gauge("model_threshold", "The probability of nio from which an image is a defect.", card.threshold)
-    if certificate:
-        proven = certificate.proof.recall_bound
-        yield _gauge("model_recall_bound_ratio", "The recall on nio that its test proves.", proven)
+    info = InfoMetricFamily("solderwatch_model", "The model in use, and whether its recall is certified.", labels=names)
+    for labels, card in known:
+        standing = card.certificate.standing if card.certificate else "indicative"
+        said = {"model": card.model_id, "standing": standing, "created": card.created, "device": str(models.device)}
+        info.add_metric(labels, said)
+    yield info
+    thresholds = [(labels, card.threshold) for labels, card in known]
+    yield _gauges("model_threshold", "The probability of nio from which an image is a defect.", thresholds, names)
+    proven = [(labels, card.certificate.proof.recall_bound) for labels, card in known if card.certificate]
+    if proven:
+        yield _gauges("model_recall_bound_ratio", "The recall on nio that its test proves.", proven, names)
 
 
-def _drift(readings: Sequence[Reading]) -> Iterator[Metric]:
+def _drift(readings: Mapping[Product, Sequence[Reading]], products: Sequence[str]) -> Iterator[Metric]:
+    names = ["product", "signal"] if products else ["signal"]
     moved = GaugeMetricFamily(
-        "solderwatch_drift_moved", "Whether the line is unlike the model's training in this.", labels=["signal"]
+        "solderwatch_drift_moved", "Whether the line is unlike the model's training in this.", labels=names
     )
     by_std = GaugeMetricFamily(
         "solderwatch_drift_standard_deviations",
         "How far it is off, in standard deviations of the training's io images, 3 for more.",
-        labels=["signal"],
+        labels=names,
     )
-    for reading in readings:
-        moved.add_metric([reading.signal], reading.moved is not None)
-        if reading.by_std is not None:
-            by_std.add_metric([reading.signal], reading.by_std)
+    for product, found in readings.items():
+        for reading in found:
+            labels = [product, reading.signal] if product is not None else [reading.signal]
+            moved.add_metric(labels, reading.moved is not None)
+            if reading.by_std is not None:
+                by_std.add_metric(labels, reading.by_std)
     yield moved
     yield by_std
+
+
+def _gauges(name: str, help_: str, values: Iterable[tuple[Sequence[str], float]], labels: Sequence[str]) -> Metric:
+    family = GaugeMetricFamily(f"solderwatch_{name}", help_, labels=labels)
+    for found, value in values:
+        family.add_metric(found, value)
+    return family
 
 
 def _gauge(name: str, help_: str, value: float) -> Metric:
@@ -220,8 +271,8 @@ class MetricsFile:
         *,
         running: bool,
         sees: bool,
-        model: Model | None,
-        drift: Sequence[Reading],
+        models: Models | None,
+        drift: Mapping[Product, Sequence[Reading]],
     ) -> None:
         """Replace the file, if there is to be one; readers see the old content or the new one, whole.
 
@@ -231,15 +282,16 @@ class MetricsFile:
             log: Told when it cannot be written, and when it can be again.
             running: Whether the daemon goes on.
             sees: Whether the inbox can be looked at.
-            model: In use.
-            drift: Where each control chart stands.
+            models: In use.
+            drift: Where each control chart stands, by product.
         """
         path = settings.metrics.file
         if path is None:
             return
         began = monotonic()
-        inbox = survey(settings.paths.inbox, settings.inbox) if sees else None
-        state = State(running, inbox, _in_hand(folders), model, drift)
+        product_of = settings.product_of if settings.products else None
+        inbox = survey(settings.paths.inbox, settings.inbox, product_of) if sees else None
+        state = State(running, inbox, _in_hand(folders), models, drift)
         try:
             _replace(path, self._metrics.text(state))
         except OSError as error:

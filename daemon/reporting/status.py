@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path, PurePath
 from typing import Any
 
 from daemon.intake.survey import Passed, Reason, survey
@@ -33,6 +34,8 @@ class Status:
         in_hand: The oldest of those in work: `file`, `claimed` since when, `attempts`, and whether it is `decided`.
         model: What `models/current` names; None without a model.
         daemon: What the daemon last said: `pid`, `started`, `state`, `model`, `certificate`, `last`, `drift`, ...
+        products: Of each product `model` and the counts `io`, `nio`, `quarantine` and `waiting`, by its files' names;
+            empty on a line without products.
     """
 
     alive: bool
@@ -41,27 +44,33 @@ class Status:
     in_hand: list[dict[str, Any]]
     model: str | None
     daemon: dict[str, Any]
+    products: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 def read_status(settings: Settings) -> Status:
     """Look at the folders and at what the daemon wrote down."""
     paths = settings.paths
-    inbox = survey(paths.inbox, settings.inbox)
+    # Without products, no path has to be looked at.
+    product_of = settings.product_of if settings.products else None
+    inbox = survey(paths.inbox, settings.inbox, product_of)
+    ends = {"io": RECORD_SUFFIX, "nio": RECORD_SUFFIX, "quarantine": ERROR_SUFFIX}
+    filed = {name: _count(getattr(paths, name), end, product_of) for name, end in ends.items()}
     counts = {
-        "io": _count(paths.io, lambda name: name.endswith(RECORD_SUFFIX)),
-        "nio": _count(paths.nio, lambda name: name.endswith(RECORD_SUFFIX)),
-        "quarantine": _count(paths.quarantine, lambda name: name.endswith(ERROR_SUFFIX)),
+        **{name: found.total() for name, found in filed.items()},
         "waiting": inbox.waiting,
         "in_hand": len(claims := claim_folders(paths.work) if paths.work.is_dir() else []),
     }
-    current = paths.models / CURRENT
-    model = current.readlink().name if current.is_symlink() else None
+    by_product = filed | {"waiting": inbox.products}
+    products = {
+        name: {"model": _current(settings.of_product(name)), **{key: n.get(name, 0) for key, n in by_product.items()}}
+        for name in settings.products
+    }
     try:
         said = json.loads((paths.work / STATUS).read_bytes())
     except (OSError, ValueError):
         said = {}
     in_hand = [claim for folder in claims[:_SHOWN] if (claim := _claim(folder))]
-    return Status(is_held(paths.work), counts, inbox.passed_over, in_hand, model, said)
+    return Status(is_held(paths.work), counts, inbox.passed_over, in_hand, _current(settings), said, products)
 
 
 def as_json(status: Status) -> str:
@@ -79,11 +88,14 @@ def as_text(status: Status) -> str:
     in_use = status.alive and said.get("model")
     judging = f"{said['model']} on {said['device']}" if in_use else "-"
     last = said.get("last")
-    rows = [
-        ("alive", alive),
+    model = [
         ("model", f"{status.model or 'none yet: solderwatch-train'}"),
         ("judging with", judging),
         ("certificate", (said.get("certificate") if in_use else None) or "-"),
+    ]
+    rows = [
+        ("alive", alive),
+        *([] if status.products else model),
         ("io", str(counts["io"])),
         ("nio", str(counts["nio"])),
         ("quarantine", str(counts["quarantine"])),
@@ -91,8 +103,12 @@ def as_text(status: Status) -> str:
         ("last verdict", f"{last['time']}  {last['outcome']}  {last['file']}" if last else "-"),
         ("rate", f"{said.get('per_minute', 0.0)} images a minute" if status.alive else "-"),
     ]
+    rows += [("product", _product(name, of, said)) for name, of in status.products.items()]
     rows += [("passed over", passed.told(reason)) for reason, passed in status.passed_over.items()]
     rows += [("drift", text) for text in _drift(said.get("drift") or {})]
+    for name in status.products:
+        drift = said.get("products", {}).get(name, {}).get("drift") or {}
+        rows += [("drift", f"{name}: {text}") for text in _drift(drift)]
     for claim in status.in_hand:
         waits_for = "to be filed as decided" if claim["decided"] else f"to be judged, attempt {claim['attempts']}"
         rows.append(("in hand", f"{claim['file']}  since {claim['claimed']}, {waits_for}"))
@@ -122,5 +138,29 @@ def _claim(folder: Path) -> dict[str, Any] | None:
     return {"file": name, "claimed": claim.claimed, "attempts": claim.attempts, "decided": claim.decided}
 
 
-def _count(folder: Path, wanted: Any) -> int:
-    return sum(wanted(name) for _, _, names in os.walk(folder) for name in names)
+def _current(settings: Settings) -> str | None:
+    """The id of the model that `current` names; None without one."""
+    current = settings.paths.models / CURRENT
+    return current.readlink().name if current.is_symlink() else None
+
+
+def _count(folder: Path, end: str, product_of: Callable[[PurePath], str | None] | None) -> Counter[str | None]:
+    """How many files with such an end there are, by the product of what they lie beside."""
+    found: Counter[str | None] = Counter()
+    for parent, _, names in os.walk(folder):
+        images = [name.removesuffix(end) for name in names if name.endswith(end)]
+        if product_of is None:
+            found[None] += len(images)
+        else:
+            found.update(product_of(PurePath(os.path.relpath(f"{parent}/{name}", folder))) for name in images)
+    return found
+
+
+def _product(name: str, of: dict[str, Any], said: dict[str, Any]) -> str:
+    """One line for a product: what was filed of it, and who judges it."""
+    counts = ", ".join(f"{of[key]} {key}" for key in ("io", "nio", "quarantine", "waiting"))
+    if of["model"] is None:
+        return f"{name}: {counts}; no model yet: solderwatch-train --product {name}"
+    in_use = said.get("products", {}).get(name, {})
+    standing = f", {in_use['certificate']}" if in_use.get("certificate") else ""
+    return f"{name}: {counts}; {in_use.get('model') or of['model']}{standing}"

@@ -111,14 +111,14 @@ def test_a_gpu_without_any_room_is_waited_for(bench: Bench, monkeypatch: pytest.
 
 def test_a_new_model_that_finds_no_room_is_refused(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the GPU has no memory for what a new model's maps are set against, the old model stays and judges on."""
-    old = bench.model.refresh()
+    old = bench.models.of(None)
 
     def no_room(*_: object, **__: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr("daemon.judging.current_model.Inspector", no_room)
     os.utime(bench.inbox.parents[1] / "models" / "current" / "model.json")
-    assert bench.model.refresh() is old
+    assert bench.models.of(None) is old
     assert "out of memory" in bench.events("model_refused")[0]["error"]
     bench.line.run(once=True)
     assert len(bench.events("decision")) == 3

@@ -112,8 +112,8 @@ def test_an_image_that_comes_later_need_not_wait_for_those_before_it(
     pipeline = bench.line._pipeline
     put = pipeline.put
 
-    def followed(group: Any) -> int:
-        left = put(group)
+    def followed(product: Any, group: Any) -> int:
+        left = put(product, group)
         if len(group) > 1:
             shutil.copyfile(bench.inbox.parents[1] / "late.png", bench.inbox / "late.png")
             bench.wake.set()
@@ -153,8 +153,8 @@ def test_arrivals_that_never_end_are_not_left_to_the_timed_scan(bench: Bench, mo
             path.rename(bench.inbox / path.name)
             bench.line._ring()
 
-    def followed(group: Any) -> int:
-        left = put(group)
+    def followed(product: Any, group: Any) -> int:
+        left = put(product, group)
         drop()
         return left
 

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 import torch
 
-from daemon.judging.current_model import CurrentModel
+from daemon.judging.models import Models
 from daemon.line import Line
-from daemon.reporting.drift import DriftWatch
+from daemon.reporting.drifts import Drifts
 from daemon.reporting.tally import Tally
 from filing.folders import Folders
 from filing.logs import open_log
@@ -25,9 +25,9 @@ from settings import load
 
 
 class Bench:
-    """A line in a folder, with its log and its tally."""
+    """A line in a folder, with its log and its tally; after a reload, with the models that were in use before."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, before: Models | None = None) -> None:
         settings = load(folder / "config.yaml")
         folders = Folders(settings.paths.line, settings.inbox.admission)
         folders.make()
@@ -35,17 +35,18 @@ class Bench:
         self.tally = Tally()
         self.beats: list[str] = []
         log = open_log(settings.logs, self.stream)
-        self.model = CurrentModel(settings.paths.models, settings.cam, torch.device("cpu"), settings.runtime, log)
+        self.models = Models(settings, torch.device("cpu"), log, before)
+        self.drifts = Drifts(settings, folders, log)
         self.stop, self.wake = threading.Event(), threading.Event()
         self.line = Line(
             settings,
             folders,
-            self.model,
+            self.models,
             log,
             stop=self.stop,
             wake=self.wake,
             tally=self.tally,
-            drift=DriftWatch(settings.drift, folders, log),
+            drifts=self.drifts,
             beat=lambda state, _: self.beats.append(state),
         )
         self.inbox = settings.paths.inbox
@@ -62,7 +63,7 @@ class Bench:
 
     def judge_with_the_original(self, monkeypatch: pytest.MonkeyPatch) -> Inspector:
         """Have the workers take the one inspector whose calls can be replaced, instead of twins."""
-        inspector = self.model.refresh()
+        inspector = self.models.of(None)
         assert inspector
         monkeypatch.setattr(inspector, "twin", lambda: inspector)
         return inspector

@@ -138,6 +138,21 @@ def test_it_is_written_down(judged: Line) -> None:
     assert event["filed_as"] == "lot/a.png"
 
 
+def test_with_products_each_teaches_its_own_data_set(judged: Line, capsys: pytest.CaptureFixture[str]) -> None:
+    """The product that judged learns from the word, or whose path it is; an image of none is refused and stays."""
+    judged.config.write_text("products: {A: {match: ^a/}, B: {match: ^b/}}\n")
+    image = judged.file("nio/a/1.png")
+    record = Path(f"{image}.json")
+    record.write_text(json.dumps(json.loads(record.read_bytes()) | {"product": "B"}))
+    assert judged.relabel(image, judged.file("nio/a/2.png"), "io") == 0
+    assert (judged.dataset / "B" / "io" / "1.png").read_bytes() == b"nio/a/1.png"
+    assert (judged.dataset / "A" / "io" / "2.png").read_bytes() == b"nio/a/2.png"
+    assert not (judged.dataset / "io").exists()
+    assert judged.relabel(judged.file("nio/c/3.png"), "io") == 1
+    assert "of no product in the configuration" in capsys.readouterr().err
+    assert (judged.data / "nio" / "c" / "3.png").exists()
+
+
 def test_confirmed(judged: Line) -> None:
     """A confirmed verdict moves nothing, but goes to the data set and is written down; its age is still known."""
     image = judged.file("nio/a.png")
@@ -502,7 +517,7 @@ def test_a_product_that_the_line_has_not(judged: Line, product: object, capsys: 
     assert judged.relabel(image, "io") == 1
     assert judged.files() == before
     assert not list(judged.dataset.iterdir())
-    assert "the line has QFN48" in capsys.readouterr().err
+    assert "of no product in the configuration" in capsys.readouterr().err
 
 
 def test_a_product_that_only_the_name_tells(judged: Line) -> None:

@@ -141,7 +141,7 @@ def test_everyone_may_read_it(line: Path, file: Path) -> None:
     before = os.umask(0o077)
     try:
         MetricsFile(Metrics()).write(
-            settings, folders, open_log(settings.logs), running=True, sees=True, model=None, drift=[]
+            settings, folders, open_log(settings.logs), running=True, sees=True, models=None, drift={}
         )
     finally:
         os.umask(before)
