@@ -10,15 +10,16 @@ import fcntl
 import json
 import os
 from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import Any
+from pathlib import Path, PurePath
+from typing import Any, Self
 
 from filing import durable
+from filing.folders import Folders
 from filing.names import free_names
-from inspection.errors import DatasetError
+from inspection.errors import DatasetError, SolderwatchError
 from inspection.files import readable, sync
 from inspection.verdict import LABELS, Label
-from settings.schema import RELABELLED
+from settings.schema import RELABELLED, Settings
 
 
 @contextlib.contextmanager
@@ -32,6 +33,61 @@ def open_book(dataset: Path) -> Iterator[Book]:
         yield Book(dataset, descriptor)
     finally:
         os.close(descriptor)
+
+
+class Books:
+    """The books of a line: that of its data set, or with products one for each; a context, which closes them.
+
+    One is open at a time: of two operators none waits for a book that the other has, with another one in his hands.
+
+    Args:
+        settings: The line's.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._opened: dict[str | None, Book] = {}
+        self._open = contextlib.ExitStack()
+
+    def __enter__(self) -> Self:
+        if not self._settings.products:
+            self._of(None)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._open.close()
+
+    def enter(self, record: dict[str, Any], act: dict[str, Any], name: str, data: bytes) -> str:
+        """Enter an act into the book of the product that judged an image, or else whose path it has; see `Book.enter`.
+
+        Args:
+            record: The one beside the image.
+            act: What was done.
+            name: The image's file name.
+            data: Its bytes.
+
+        Returns:
+            Where the image is in the line's data set.
+
+        Raises:
+            DatasetError: Somebody put the same image there under the other label.
+            SolderwatchError: It is of no product that the line has.
+        """
+        if not self._settings.products:
+            return self._of(None).enter(act, name, data)
+        product = record.get("product") or self._settings.product_of(PurePath(record["file"]))
+        if not isinstance(product, str) or product not in self._settings.products:
+            raise SolderwatchError("of no product in the configuration: there is no data set to put it into")
+        return f"{product}/{self._of(product).enter(act, name, data)}"
+
+    def _of(self, product: str | None) -> Book:
+        if product not in self._opened:
+            self._opened.clear()
+            self._open.close()
+            folders = Folders({"dataset": self._settings.of_product(product).paths.dataset})
+            folders.make()
+            self._opened[product] = self._open.enter_context(open_book(folders["dataset"]))
+        return self._opened[product]
 
 
 class Book:

@@ -17,7 +17,7 @@ import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
 from filing import durable
@@ -29,7 +29,7 @@ from filing.names import free_names, utc
 from inspection.errors import SolderwatchError
 from inspection.files import MAP_SUFFIX, RECORD_SUFFIX, readable, sync
 from inspection.verdict import LABELS, Label
-from review.book import Book, open_book
+from review.book import Books
 from settings import Settings
 
 _HISTORY = "relabelled"
@@ -63,8 +63,7 @@ def relabel(settings: Settings, images: Sequence[str], label: Label, by: str, lo
     folders.make()
     folders.look()
     boards = BoardFiles(settings, log) if settings.boards.complete else None
-    with contextlib.ExitStack() as opened:
-        books = _Books(settings, opened)
+    with Books(settings) as books:
         operator = _Operator(folders, books, label, readable(by), log, boards)
         try:
             for image in dict.fromkeys(_image_of(os.path.abspath(image)) for image in images):  # noqa: PTH100
@@ -95,43 +94,12 @@ def _image_of(path: str) -> str:
     return path
 
 
-class _Books:
-    """The book of the line, or of each of its products, opened when it is needed.
-
-    Args:
-        settings: With the data sets.
-        opened: Closes the books.
-    """
-
-    def __init__(self, settings: Settings, opened: contextlib.ExitStack) -> None:
-        self._settings = settings
-        self._opened = opened
-        self._books: dict[str | None, Book] = {}
-
-    def of(self, record: dict[str, Any]) -> Book:
-        """The book for a judged image: that of the product which judged it.
-
-        Raises:
-            SolderwatchError: It is of none that there is.
-        """
-        product = None
-        if self._settings.products:
-            product = record.get("product") or self._settings.product_of(PurePath(record["file"]))
-            if product not in self._settings.products:
-                raise SolderwatchError("of no product in the configuration: there is no data set to put it into")
-        if product not in self._books:
-            folders = Folders({"dataset": self._settings.of_product(product).paths.dataset})
-            folders.make()
-            self._books[product] = self._opened.enter_context(open_book(folders["dataset"]))
-        return self._books[product]
-
-
 @dataclass(frozen=True)
 class _Operator:
     """Somebody who gives images a label."""
 
     folders: Folders
-    books: _Books
+    books: Books
     label: Label
     name: str
     log: Log
@@ -168,9 +136,8 @@ class _Operator:
             raise SolderwatchError("its bytes are not those that were judged; put it into the inbox to have it judged")
         at = utc(datetime.now(UTC))
         known = {key: record[key] for key in _IN_BOOK}
-        place = self.books.of(record).enter(
-            {**known, "label": self.label, "by": self.name, "at": at}, relative.name, data
-        )
+        act = {**known, "label": self.label, "by": self.name, "at": at}
+        place = self.books.enter(record, act, relative.name, data)
         history = [*_history(record), {"to": self.label, "by": self.name, "at": at}]
         record = {**record, "outcome": self.label, _HISTORY: history}
         if here == self.label:

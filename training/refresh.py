@@ -45,11 +45,12 @@ GOLDEN_PER_LABEL = 4
 _GOLDEN_MAX_PIXELS = 1_000_000
 
 
-def refresh(settings: Settings, *, force: bool = False) -> Path:
+def refresh(settings: Settings, dataset: Dataset | None = None, *, force: bool = False) -> Path:
     """Train a model from the labelled folders and put it to use, if it is no worse than the one in use.
 
     Args:
-        settings: The configuration.
+        settings: The configuration; of one product, where there are products.
+        dataset: What the labelled folders hold, if they were read already.
         force: Put it to use in any case.
 
     Returns:
@@ -66,8 +67,9 @@ def refresh(settings: Settings, *, force: bool = False) -> Path:
     say(f"device: {device} ({why})")
     be_repeatable(settings.training.seed)
 
-    say(f"read: {settings.paths.dataset}")
-    dataset = read(settings)
+    if dataset is None:
+        say(f"read: {settings.paths.dataset}")
+        dataset = read(settings)
     for path, reason in dataset.unreadable:
         print(f"  skipped {readable(str(path))}: {reason}")
     for kept, dropped in dataset.duplicates:

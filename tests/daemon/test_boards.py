@@ -16,8 +16,8 @@ import pytest
 from harness import Fault, Ledger, Nursery, read_events
 from lines import configure
 
-from daemon.reporting import boards as module
 from daemon.__main__ import main
+from daemon.reporting import boards as module
 from daemon.reporting.boards import Boards
 from filing.claim import Claim
 from filing.decisions import Decision

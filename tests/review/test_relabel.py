@@ -497,3 +497,45 @@ def run(nursery: Nursery, judged: Line, fault: Fault) -> int:
         return process.wait()
     finally:
         process.kill()
+
+
+def file_of(line: Line, place: str, product: object) -> Path:
+    """An image that the daemon judged as one of a product."""
+    image = line.file(place)
+    record = {**line.record(place), "product": product}
+    Path(f"{image}.json").write_text(json.dumps(record))
+    return image
+
+
+def test_products(judged: Line) -> None:
+    """An operator's word teaches the data set of the product that the record names, in a book of its own."""
+    judged.config.write_text("products: {BGA64: {match: ^bga/}, QFN48: {match: ^qfn/}}\n")
+    products = {"a": "QFN48", "b": "BGA64", "c": "QFN48"}
+    images = [file_of(judged, f"nio/{name}.png", product) for name, product in products.items()]
+    assert judged.relabel(*images, "io") == 0
+    taught = {"BGA64/io/b.png", "QFN48/io/a.png", "QFN48/io/c.png"}
+    assert {name.removeprefix("dataset/") for name in judged.files() if name.startswith("dataset/")} == taught
+    assert {told["dataset"] for told in judged.logged()} == taught
+    book = (judged.dataset / "QFN48" / "relabelled.jsonl").read_bytes().splitlines()
+    assert [json.loads(each)["dataset"] for each in book] == ["io/a.png", "io/c.png"]
+    assert judged.relabel(judged.data / "io" / "a.png", "nio") == 0
+    assert "dataset/QFN48/nio/a.png" in judged.files()
+    assert "dataset/QFN48/io/a.png" not in judged.files()
+
+
+@pytest.mark.parametrize("product", ["SOT23", None, ["QFN48"], "../nio"])
+def test_a_product_that_the_line_has_not(judged: Line, product: object, capsys: pytest.CaptureFixture[str]) -> None:
+    """An image of no product that the configuration knows is refused, and stays as it was; no folder is made for it."""
+    judged.config.write_text("products: {QFN48: {match: ^qfn/}}\n")
+    image = file_of(judged, "nio/a.png", product)
+    before = judged.files()
+    assert judged.relabel(image, "io") == 1
+    assert judged.files() == before
+    assert not list(judged.dataset.iterdir())
+    assert "of no product in the configuration" in capsys.readouterr().err
+
+
+def test_a_product_that_only_the_name_tells(judged: Line) -> None:
+    """On a line without products there is one data set, whatever product a name speaks of."""
+    assert judged.relabel(file_of(judged, "nio/a.png", "QFN48"), "io") == 0
+    assert "dataset/io/a.png" in judged.files()

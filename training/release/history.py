@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from inspection.errors import ModelError
@@ -20,11 +21,26 @@ def history(models: Path) -> str:
     Args:
         models: The folder with the model folders.
     """
-    folders = [] if not models.is_dir() else sorted(path for path in models.iterdir() if _may_be_model(path))
+    folders = model_folders(models)
     if not folders:
         return f"no models in {models}; train one with solderwatch-train"
-    rows = [_HEADINGS, *(_row(folder) for folder in folders)]
-    widths = [max(len(row[column]) for row in rows if column < len(row) - 1) for column in range(len(_HEADINGS) - 1)]
+    return aligned([_HEADINGS, *(_row(folder) for folder in folders)])
+
+
+def model_folders(models: Path) -> list[Path]:
+    """What may be model folders, damaged or not, the oldest first."""
+    return [] if not models.is_dir() else sorted(path for path in models.iterdir() if _may_be_model(path))
+
+
+def roles(folder: Path) -> list[str]:
+    """Which of `current` and `previous` lead to a model folder."""
+    return [name for name in (CURRENT, PREVIOUS) if (folder.parent / name).resolve() == folder.resolve()]
+
+
+def aligned(rows: Sequence[tuple[str, ...]]) -> str:
+    """Rows as a table in plain text; a row may end early, and its last cell then says so at any length."""
+    columns = len(rows[0]) - 1
+    widths = [max(len(row[column]) for row in rows if column < len(row) - 1) for column in range(columns)]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, [*widths, 0], strict=False)).rstrip() for row in rows
     )
@@ -35,8 +51,7 @@ def _may_be_model(path: Path) -> bool:
 
 
 def _row(folder: Path) -> tuple[str, ...]:
-    roles = [name for name in (CURRENT, PREVIOUS) if (folder.parent / name).resolve() == folder.resolve()]
-    start = (" ".join(roles), readable(folder.name))
+    start = (" ".join(roles(folder)), readable(folder.name))
     try:
         card = read_card(folder)
     except ModelError as error:
@@ -46,10 +61,10 @@ def _row(folder: Path) -> tuple[str, ...]:
         said = record.summary if record else "not asked"
     except ModelError as error:
         said = readable(str(error))
-    return (*start, readable(card.created), *_test(card), said)
+    return (*start, readable(card.created), *figures(card), said)
 
 
-def _test(card: ModelCard) -> tuple[str, str, str]:
+def figures(card: ModelCard) -> tuple[str, str, str]:
     """Recall and false calls in its test, with their counts, and what is proven; of a foreign card nothing."""
     certificate = card.certificate
     proven = f"{certificate.proof.recall_bound:.1%}, {certificate.standing}" if certificate else "-"
