@@ -22,6 +22,7 @@ from daemon.intake.requeue import requeue
 from daemon.judging import current_model
 from daemon.reporting.check import check
 from daemon.reporting.metrics import MetricsFile
+from daemon.reporting.standing import Standing
 from daemon.reporting.status import as_text, read_status
 from filing.folders import Folders
 from filing.logs import open_log
@@ -248,8 +249,10 @@ def test_each_product_is_told_apart(folder: Path) -> None:
     bench.line.run(once=True)
     settings = load(folder / "config.yaml")
     log = open_log(settings.logs, bench.stream)
+    models = bench.models
+    standing = Standing("cpu", models.there, frozenset(models.loaded), models.cards)
     MetricsFile(bench.tally.metrics).write(
-        settings, Folders(settings.paths.line), log, running=True, sees=True, models=bench.models, drift={}
+        settings, Folders(settings.paths.line), log, running=True, sees=True, models=standing, drift={}
     )
     text = metrics.read_text()
     for line in (
