@@ -222,7 +222,7 @@ class Line:
         self._sort()
         for product, group in self._turns.groups():
             yield product, [candidate for candidate in group if self.inbox.is_unchanged(candidate)]
-            if self._wake.is_set() and self._turns.is_old:
+            if self._turns.is_old:
                 self._sort()
 
     def _sort(self) -> None:

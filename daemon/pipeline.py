@@ -216,8 +216,8 @@ class Pipeline:
     def _inspector(self, product: Product) -> Inspector | None:
         """Who judges a product; where its model needs the room of others', what these are at is filed first."""
         if leaving := self._models.leaving_for(product):
-            if works := [work for work in self._in_flight if work.product in leaving]:
-                self._finish(works)
+            # No variable of this frame may hold on to what leaves.
+            self._finish([work for work in self._in_flight if work.product in leaving])
             self._workers.keep([found for name, found in self._models.loaded.items() if name not in leaving])
         inspector = self._models.of(product)
         self._workers.keep(self._models.loaded.values())

@@ -14,6 +14,7 @@ from daemon.judging.models import Models
 from daemon.line import Line
 from daemon.reporting.drifts import Drifts
 from daemon.reporting.heartbeat import Heartbeat, Present, beat_s
+from daemon.reporting.standing import Standing
 from daemon.reporting.tally import Tally
 from filing.folders import Folders
 from filing.ledger import Keeper
@@ -176,11 +177,14 @@ class Service:
         self._heartbeat.beat(self._present(sees=sees), state)
 
     def _present(self, *, sees: bool) -> Present:
+        models, standing = self._models, None
+        if models:
+            standing = Standing(str(models.device), models.there, frozenset(models.loaded), models.cards)
         return Present(
             self._settings,
             self._folders,
             self._log,
-            models=self._models,
+            models=standing,
             drifts=self._drifts,
             recovered=bool(self._line and self._line.recovered),
             ledger_in_step=bool(self._keeper and self._keeper.in_step),

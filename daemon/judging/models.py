@@ -30,7 +30,8 @@ class Models:
         self.device = device
         self._room = settings.judge.models_in_memory
         self._known: dict[Product, CurrentModel] = {}
-        old, used = {}, []
+        old: dict[Product, CurrentModel] = {}
+        used: list[Product] = []
         if before and before.device == device:
             old, used = before._known, before._used  # noqa: SLF001 - one of its own kind
         for product in settings.products or (None,):

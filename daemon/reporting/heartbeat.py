@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from daemon.judging.models import Models, Product
 from daemon.reporting.drifts import Drifts
 from daemon.reporting.metrics import MetricsFile
+from daemon.reporting.standing import Product, Standing
 from daemon.reporting.status import STATUS
 from daemon.reporting.tally import Tally
 from filing import durable
@@ -44,7 +44,7 @@ class Present:
     settings: Settings
     folders: Folders
     log: Log
-    models: Models | None
+    models: Standing | None
     drifts: Drifts | None
     recovered: bool
     ledger_in_step: bool
@@ -151,7 +151,7 @@ def _model_of(now: Present, product: Product) -> dict[str, Any]:
         "model": card.model_id if card else None,
         "threshold": card.threshold if card else None,
         "certificate": card.certificate_here() if card else None,
-        "device": str(now.models.device) if now.models and card else None,
+        "device": now.models.device if now.models and card else None,
     }
 
 

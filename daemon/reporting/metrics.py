@@ -28,8 +28,8 @@ from prometheus_client.metrics_core import GaugeMetricFamily, InfoMetricFamily, 
 from prometheus_client.registry import Collector
 
 from daemon.intake.survey import MENDS, Survey, survey
-from daemon.judging.models import Models, Product
 from daemon.reporting.drift import Reading
+from daemon.reporting.standing import Product, Standing
 from filing.claim import claim_folders
 from filing.folders import Folders
 from filing.logs import Log
@@ -62,7 +62,7 @@ class State:
     running: bool
     inbox: Survey | None
     in_hand: int | None
-    models: Models | None
+    models: Standing | None
     drift: Mapping[Product, Sequence[Reading]]
 
 
@@ -185,7 +185,7 @@ def _inbox(inbox: Survey, products: Sequence[str]) -> Iterator[Metric]:
     yield passed_over
 
 
-def _models(models: Models | None, products: Sequence[str]) -> Iterator[Metric]:
+def _models(models: Standing | None, products: Sequence[str]) -> Iterator[Metric]:
     """The same series for one model without a label as for those of products with it."""
     names = ["product"] if products else []
     of: dict[Product, list[str]] = {name: [name] for name in products} if products else {None: []}
@@ -205,7 +205,7 @@ def _models(models: Models | None, products: Sequence[str]) -> Iterator[Metric]:
     info = InfoMetricFamily("solderwatch_model", "The model in use, and whether its recall is certified.", labels=names)
     for labels, card in known:
         standing = card.certificate.standing if card.certificate else "indicative"
-        said = {"model": card.model_id, "standing": standing, "created": card.created, "device": str(models.device)}
+        said = {"model": card.model_id, "standing": standing, "created": card.created, "device": models.device}
         info.add_metric(labels, said)
     yield info
     thresholds = [(labels, card.threshold) for labels, card in known]
@@ -271,7 +271,7 @@ class MetricsFile:
         *,
         running: bool,
         sees: bool,
-        models: Models | None,
+        models: Standing | None,
         drift: Mapping[Product, Sequence[Reading]],
     ) -> None:
         """Replace the file, if there is to be one; readers see the old content or the new one, whole.
