@@ -118,11 +118,13 @@ def test_off_writes_nothing(bench: Make, tmp_path: Path) -> None:
 
 
 def test_images_of_no_board_cost_nothing(bench: Make) -> None:
-    """They are judged as ever, and no board hears of them."""
+    """They are judged as ever, and nothing is written of them."""
     line = bench(joints=2)
     line.file("reference.png")
+    assert not (line.folders["work"] / ".boards.jsonl").exists()
     line.later()
-    assert not (line.folders["work"] / ".boards.jsonl").exists() or line.events("board") == []
+    assert not line.settings.paths.boards.exists()
+    assert line.log.getvalue() == ""
 
 
 def test_a_second_is_one_revision(bench: Make) -> None:
