@@ -92,14 +92,18 @@ class Turns:
         while self._waiting:
             product = min(self._waiting, key=self._due)
             self._interrupted.pop(product, None)
-            end = self._clock() + SLICE_S
+            began, end = self._clock(), None
             while queue := self._waiting.get(product):
                 group = [queue.popleft() for _ in range(min(self._size, len(queue)))]
                 if not queue:
                     del self._waiting[product]
                     del self._since[product]
                 yield product, group
-                if self._clock() >= end and len(self._waiting) > 1:
+                now = self._clock()
+                if end is None:
+                    # With the first group a model may have been loaded: judge for as long as that took, or longer.
+                    end = now + max(SLICE_S, now - began)
+                if now >= end and len(self._waiting) > 1:
                     break
             if product in self._waiting:
                 self._interrupted[product] = self._clock()

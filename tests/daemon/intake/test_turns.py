@@ -31,6 +31,7 @@ class Inbox:
     def __init__(self, files: Sequence[Candidate]) -> None:
         self.files = {candidate.relative: candidate for candidate in files}
         self.now = 0.0
+        self.load_s = LOAD_S
         self.turns = Turns(_first_part, GROUP, lambda: self.now)
         self.served: list[str | None] = []
         self.when: dict[Path, float] = {}
@@ -42,7 +43,7 @@ class Inbox:
         for product, group in self.turns.groups():
             self.now += GROUP_S * len(group) / GROUP
             if not self.served or self.served[-1] != product:
-                self.now += LOAD_S
+                self.now += self.load_s
             self.served.append(product)
             for candidate in group:
                 del self.files[candidate.relative]
@@ -92,6 +93,15 @@ def test_a_product_keeps_its_turn_for_a_slice() -> None:
     inbox.judge({"a", "b"})
     changes = sum(one != other for one, other in pairwise(inbox.served))
     assert changes <= 2 * 1_000 / GROUP * GROUP_S / SLICE_S + 1
+
+
+def test_loading_never_takes_more_time_than_judging() -> None:
+    """On a busy machine where a model takes longer to load than a slice lasts, each load is made use of for as long."""
+    inbox = Inbox([*_candidates("a", range(2_000)), *_candidates("b", range(2_000))])
+    inbox.load_s = 4 * SLICE_S
+    inbox.judge({"a", "b"})
+    loads = 1 + sum(one != other for one, other in pairwise(inbox.served))
+    assert loads * inbox.load_s <= 4_000 / GROUP * GROUP_S + inbox.load_s
 
 
 def test_products_without_a_model_are_counted_and_left() -> None:
