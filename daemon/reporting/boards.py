@@ -29,6 +29,7 @@ from settings import Settings
 _TOGETHER_S = 1.0
 _RETRY_S = 5.0
 _SHARE = 0.02
+_REST_AT_MOST_S = 5.0  # a slow disk keeps no board waiting for long
 _AT_ONCE = 32
 _IN_MEMORY = 20_000
 
@@ -106,7 +107,7 @@ class Boards:
             return
         self._say_failing(None)
         spent = self._clock() - started
-        self._rest_until = self._clock() + spent * (1 / _SHARE - 1)
+        self._rest_until = self._clock() + min(spent * (1 / _SHARE - 1), _REST_AT_MOST_S)
         self._look_at = max(self._look_at, started + _TOGETHER_S)
 
     def _hear(self, notes: Sequence[Note], within_s: float = _TOGETHER_S) -> None:

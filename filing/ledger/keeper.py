@@ -65,6 +65,7 @@ class Keeper:
         self._log, self._pace = log, pace or Pace()
         self._news = threading.Condition()
         self._told: dict[Place, None] = {}
+        self._putting = False
         self._closing = False
         self._store: Store | None = None
         self._unusable: str | None = None
@@ -102,7 +103,7 @@ class Keeper:
         return not (self._unwell or self._unusable)
 
     def _is_settled(self) -> bool:
-        busy = self._told or self._sweep or self._unusable or self._unwell
+        busy = self._told or self._putting or self._sweep or self._unusable or self._unwell
         return not busy and self._sweep_at > time.monotonic()
 
     def _keep(self) -> None:
@@ -120,6 +121,7 @@ class Keeper:
                 self._drop()
                 self._unusable = str(error) if isinstance(error, UnusableError) else repr(error)
             with self._news:
+                self._putting = False
                 self._news.notify_all()
         self._end()
 
@@ -159,6 +161,7 @@ class Keeper:
             places = list(islice(self._told, _AT_ONCE))
             for place in places:
                 del self._told[place]
+            self._putting = bool(places)
         return places
 
     def _put(self, store: Store, places: list[Place]) -> None:
