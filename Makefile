@@ -20,7 +20,7 @@ demo: install  ## simulate, train, run the daemon on unseen images, show what it
 test: lint  ## lint, then every test
 	$(BIN)/python -m pytest
 
-test-faults: install  ## kill, starve and mislead the daemon in every way we know of; up to half an hour
+test-faults: install  ## kill, starve and mislead the daemon in every way we know of; half an hour and more
 	$(BIN)/python -m pytest tests/faults tests/inspection/test_mutations.py tests/daemon/test_formats.py --long
 
 lint: install
