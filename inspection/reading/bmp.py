@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+from dataclasses import replace
 
 import numpy as np
 from PIL import Image
@@ -15,7 +16,7 @@ from inspection.reading.levels import Meaning, check_size, to_image
 MAGIC = b"BM"
 
 _RLE8, _RLE4 = 1, 2
-_END_OF_LINE, _END, _JUMP = 0, 1, 2
+_END, _JUMP = 1, 2
 
 
 # The limit on pixels is ours (`max_pixels`), checked before anything is decompressed.
@@ -43,7 +44,7 @@ def _decode(data: bytes, image: Image.Image) -> GreyImage:
     bits = 1 if image.mode == "1" else 8
     samples = np.asarray(image.convert("L") if image.mode in {"1", "L"} else image.convert("RGB"))
     found = to_image(samples, Meaning(8), "BMP")
-    return GreyImage(found.pixels, bits, found.format, found.notes)
+    return replace(found, bits=bits)
 
 
 def _check_runs(data: bytes, width: int, height: int, *, nibbles: bool) -> None:

@@ -16,6 +16,7 @@ import struct
 import warnings
 import zlib
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -275,7 +276,7 @@ def _page(dataset: Dataset, frames: _Frames, index: int) -> GreyImage:
     if values.ndim == 3 and photometric.startswith("YBR") and photometric not in {"YBR_ICT", "YBR_RCT"}:
         values = values[..., 0]
     found = to_image(values, meaning, "DICOM")
-    return GreyImage(found.pixels, stored, found.format, found.notes)
+    return replace(found, bits=stored)
 
 
 def _values(words: NDArray[Any], frames: _Frames, dataset: Dataset, stored: int, *, signed: bool) -> NDArray[Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -108,7 +108,7 @@ def _decode(parts: _Parts) -> GreyImage:
             found[top::down, left::across] = pixels
     stored = 8 if colour == _PALETTE or bits < 8 else bits
     image = to_image(upright(np.asarray(found), parts.orientation), Meaning(stored), "PNG")
-    return GreyImage(image.pixels, bits, image.format, image.notes)
+    return replace(image, bits=bits)
 
 
 def _unfiltered(parts: _Parts, header: bytes, rows: bytes) -> NDArray[Any]:

@@ -52,9 +52,9 @@ def open_tiff(data: bytes, limits: Limits) -> Stack:
     placed = []
     for page in pages:
         check_size(page.imagewidth, page.imagelength, limits.max_pixels)
+        first = _layout(page)
         for shift in _shifts(page, len(pages), limits.max_pages):
-            layout = _layout(page)
-            layout = replace(layout, offsets=tuple(offset + shift for offset in layout.offsets)) if shift else layout
+            layout = replace(first, offsets=tuple(offset + shift for offset in first.offsets)) if shift else first
             segments.check(layout, len(data))
             placed.append((page, layout))
     check_pages(len(placed), limits.max_pages)
@@ -167,7 +167,7 @@ def _decode(data: bytes, page: tifffile.TiffPage, layout: Layout, limits: Limits
     meaning = Meaning(bits, layout.kind == "i", inverted, declared)
     turned = upright(samples, int(_value(page, ORIENTATION, 1)))
     found = to_image(turned, meaning, "TIFF", float_range=limits.float_range)
-    return GreyImage(found.pixels, layout.bits, found.format, found.notes)
+    return replace(found, bits=layout.bits)
 
 
 def _layout(page: tifffile.TiffPage) -> Layout:
