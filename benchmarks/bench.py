@@ -58,11 +58,11 @@ class Bench:
             simulate(out, io=_DIFFERENT * 3 // 4, nio=_DIFFERENT // 4, seed=0, size=side)
         return sorted(path for label in ("io", "nio") for path in (out / label).iterdir())
 
-    def line(self, image_size: int = 256) -> Line:
-        """A fresh folder with a configuration and a model."""
+    def line(self, image_size: int = 256, config: str = "") -> Line:
+        """A fresh folder with a configuration, of the CPU and what else is given as YAML, and a model."""
         folder = self.folder / f"line-{time.monotonic_ns()}"
         (folder / "data" / "inbox").mkdir(parents=True)
-        (folder / "config.yaml").write_text("device: cpu\n", encoding="utf-8")
+        (folder / "config.yaml").write_text(f"device: cpu\n{config}", encoding="utf-8")
         saved = save(folder / "models", _model(image_size), _golden())
         (folder / "models" / CURRENT).symlink_to(saved.name)
         return Line(folder)

@@ -26,6 +26,7 @@ MEASURES: dict[str, Callable[[Bench], Iterator[Row]]] = {
     "load": latency.loaded,
     "backlog": throughput.backlog,
     "memory": throughput.memory,
+    "units": throughput.units,
     "products": products.products,
     "epoch": epochs.epoch,
     "processes": epochs.processes,

@@ -16,6 +16,11 @@ _SLOW_FILES, _STAGE_FILES = 22, 40
 _BACKLOG, _LITTLE = 100_000, 1_000
 _SMALL, _SMALL_MODEL = 64, 64
 _LONG_RUN, _BEGIN = 20_000, 500
+_JOINTS = 100
+_UNITS = f"""\
+names: {{pattern: '(?P<board>\\d{{4}})(?P<joint>\\d\\d)'}}
+boards: {{complete: {{joints: {_JOINTS}}}}}
+"""
 
 
 def throughput(bench: Bench) -> Iterator[Row]:
@@ -44,9 +49,20 @@ def throughput(bench: Bench) -> Iterator[Row]:
     yield ratio_row(measure, ideal, found, at_least=0.85)
 
 
-def files_per_second(bench: Bench, count: int) -> float:
+def units(bench: Bench) -> Iterator[Row]:
+    """The daemon that tells boards and joints by their names and keeps boards' records, against one that does not."""
+    ratios = []
+    for run in range(bench.runs):
+        without, with_them = files_per_second(bench, bench.files), files_per_second(bench, bench.files, _UNITS)
+        ratios.append(with_them / without)
+        print(f"    run {run + 1}: {with_them:.1f} files/s with names and boards, {without:.1f} without", flush=True)
+    what = f"files/s, {bench.files} PNG of {SIDE} x {SIDE} of boards of {_JOINTS} joints: with names and boards"
+    yield ratio_row(f"{what} against without", ratios, "the ledger is kept in both", at_least=0.95)
+
+
+def files_per_second(bench: Bench, count: int, config: str = "") -> float:
     """From the first claim to the last file in its folder; the start of the program is not counted."""
-    line = bench.line()
+    line = bench.line(config=config)
     line.fill(bench.images(SIDE), count)
     decisions = line.once()
     line.remove()
