@@ -142,7 +142,7 @@ def train_and_judge(
 ) -> list[Judged]:
     """What the real training makes of images, without a test part; and its verdicts on others."""
     be_repeatable(options.seed)
-    model, _, _ = build({"train": list(seen), "validation": []}, options, CPU)
+    model = build({"train": list(seen), "validation": []}, options, CPU).model
     found = [one.verdict for one in judge_files(model, left_out)]
     return [Judged(*one) for one in zip(left_out, found, as_judged(found).tolist(), strict=True)]
 

@@ -191,7 +191,7 @@ def _train(folder: Path, config: str) -> Inspector:
     settings = load(folder / "config.yaml")
     with contextlib.redirect_stdout(io.StringIO()):
         parts = split(read(settings).images, settings.training)
-        model, _, _ = build(parts, settings.training, torch.device("cpu"))
+        model = build(parts, settings.training, torch.device("cpu")).model
     tested = zip(parts["test"], judge_files(model, parts["test"]), strict=True)
     reference = make_reference(list(tested), parts["train"] + parts["validation"])
     model = replace(model, card=model.card.model_copy(update={"model_id": "trained", "reference": reference}))

@@ -169,7 +169,7 @@ def train_without_folds(seen: Sequence[Simulated], seed: int) -> tuple[Model, li
     train = [one.image for index, one in enumerate(seen) if index % 5]
     be_repeatable(seed)
     options = _options(seed).model_copy(update={"folds": 0})
-    model, _, _ = build({"train": train, "validation": validation}, options, CPU)
+    model = build({"train": train, "validation": validation}, options, CPU).model
     return model, validation
 
 

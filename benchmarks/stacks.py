@@ -81,6 +81,6 @@ def _train_and_judge(seen: Sequence[LabelledImage], fresh: Sequence[LabelledImag
         "train": [one for index, one in enumerate(seen) if index % 4],
         "validation": list(seen[::4]),
     }
-    model, _, _ = build(parts, options, CPU)
+    model = build(parts, options, CPU).model
     found = [one.verdict for one in judge_files(model, fresh)]
     return Figures.of([Judged(*one) for one in zip(fresh, found, as_judged(found).tolist(), strict=True)])

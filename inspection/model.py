@@ -33,7 +33,7 @@ from inspection.errors import ImageError, ModelError, NoModelError
 from inspection.files import sync
 from inspection.image import decode
 from inspection.network import Architecture, SupervisedAutoencoder, nio_log_odds
-from inspection.novelty import DESCRIPTION, Novelty
+from inspection.novelty import ADDED, DESCRIPTION, Novelty
 from inspection.preprocess import Preprocessing
 from inspection.reference import CardPart, Reference
 from inspection.scorer import Findings, Scorer
@@ -159,20 +159,22 @@ class Scores:
         logits: Of io and nio `[N, 2]`.
         distance: From the good training images `[N]`.
         oddness: Log-odds of a pseudo-defect `[N]`.
-        novelty: Of both, `[N]`; unidentified above 1.
+        strangeness: How far the plain eye finds it from them `[N]`.
+        novelty: Of all three `[N]`; unidentified above 1.
     """
 
     logits: Tensor
     distance: Tensor
     oddness: Tensor
+    strangeness: Tensor
     novelty: Tensor
 
     @classmethod
     def of(cls, found: Findings) -> Scores:
         """Bring the scores of a batch to the CPU, in one piece: each wait for a GPU counts."""
-        columns = found.logits, found.distance, found.oddness, found.novelty
-        rows_N5 = torch.column_stack(columns).float().cpu()
-        return cls(rows_N5[:, :2], *rows_N5[:, 2:].unbind(dim=1))
+        columns = found.logits, found.distance, found.oddness, found.strangeness, found.novelty
+        rows_N6 = torch.column_stack(columns).float().cpu()
+        return cls(rows_N6[:, :2], *rows_N6[:, 2:].unbind(dim=1))
 
 
 @dataclass(frozen=True)
@@ -343,8 +345,9 @@ def load(folder: Path, device: torch.device) -> Model:
         raise ModelError(f"{folder / _WEIGHTS}: damaged: its hash is not the one in {_CARD}; copy the folder anew")
     model = Model(card, SupervisedAutoencoder(card.architecture, card.dropout), Novelty(DESCRIPTION), device)
     holder = _holder(model)
+    known = {f"novelty.{name}": value for name, value in model.novelty.state_dict().items() if name in ADDED}
     try:
-        holder.load_state_dict(safetensors.torch.load(weights))
+        holder.load_state_dict(known | safetensors.torch.load(weights))
     except (SafetensorError, RuntimeError, KeyError) as error:
         reason = " ".join(str(error).split())[:200]
         raise ModelError(f"{folder / _WEIGHTS}: not the weights of a {card.architecture} network: {reason}") from None

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from torch import Tensor, nn
 
 from inspection.network import SupervisedAutoencoder
-from inspection.novelty import Novelty, describe
+from inspection.novelty import Novelty, appearance, describe
 
 
 class Findings(NamedTuple):
@@ -21,7 +21,8 @@ class Findings(NamedTuple):
         logits: Of io and nio `[N, 2]`.
         distance: From the good training images `[N]`.
         oddness: Log-odds of a pseudo-defect `[N]`.
-        novelty: Of both `[N]`; unidentified above 1.
+        strangeness: How far the plain eye finds it from them `[N]`.
+        novelty: Of all three `[N]`; unidentified above 1.
         evidence: What each place adds to the margin of the logits `[N, h, w]`, signed.
         features: Of the last stage `[N, C, h, w]`, for the decoder and for other maps.
     """
@@ -29,6 +30,7 @@ class Findings(NamedTuple):
     logits: Tensor
     distance: Tensor
     oddness: Tensor
+    strangeness: Tensor
     novelty: Tensor
     evidence: Tensor
     features: Tensor
@@ -57,11 +59,13 @@ class Scorer(nn.Module):
         features_NChw = stages[-1]
         distance_N = self.novelty.distance(describe(stages))
         oddness_N = self.network.oddness(features_NChw)
+        strangeness_N = self.novelty.strangeness(appearance(images_N1SS))
         return Findings(
             logits=self.network.head(features_NChw),
             distance=distance_N,
             oddness=oddness_N,
-            novelty=self.novelty(distance_N, oddness_N),
+            strangeness=strangeness_N,
+            novelty=self.novelty(distance_N, oddness_N, strangeness_N),
             evidence=self.network.head.evidence(features_NChw),
             features=features_NChw,
         )

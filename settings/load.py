@@ -19,6 +19,8 @@ _LONGEST_SHOWN = 200
 _MOVED = {
     "training.group_pattern": "names.pattern: put what the pattern captured into the named groups board and joint",
     "training.part_pattern": "the named group kind of names.pattern",
+    "training.false_call_budget": "training.escape_cost: how many false calls one escape is worth",
+    "training.false_call_limit": "training.escape_cost: how many false calls one escape is worth",
 }
 """Keys that older configurations have, and where they went."""
 

@@ -272,6 +272,7 @@ class GateSettings(Section):
     recall_tolerance: Annotated[float, Field(ge=0, le=1)] = 0.0
     false_call_tolerance: Annotated[float, Field(ge=0, le=1)] = 0.005
     cost_limit: Annotated[float, Field(ge=1)] = 2.0
+    most_false_calls: Annotated[float, Field(gt=0, le=1)] = 0.5
 
 
 class NamesSettings(Section):
@@ -318,12 +319,12 @@ class TrainingSettings(Section):
     max_unreadable: Annotated[int, Field(ge=0)] = 10
     folds: Folds = "auto"
     required_recall: Annotated[float, Field(gt=0, le=1)] = 0.99
-    false_call_budget: Annotated[float, Field(ge=0, lt=1)] = 0.005
-    false_call_limit: Annotated[float, Field(gt=0, le=1)] = 0.03
+    escape_cost: Annotated[float, Field(gt=0, le=1e6)] = 100.0
+    nio_share: Annotated[float, Field(gt=0, lt=1)] = 0.01
     unidentified_budget: Annotated[float, Field(gt=0, lt=1)] = 0.005
     augment_io: bool = True
     vertical_flip: Probability = 0.6
-    batch_size: Annotated[int, Field(ge=2)] = 128
+    batch_size: Annotated[int, Field(ge=2)] = 32
     workers: Annotated[int, Field(ge=0, le=64)] = 0
     epochs: Annotated[int, Field(ge=1)] = 120
     draws: Annotated[int, Field(ge=1)] = 35_000

@@ -27,6 +27,7 @@ commands:
   refresh    train and promote (the default)
   rollback   put the previous model back to use; a second time undoes it
   history    list all models: when, how they did in their test, and what the gate said
+  labels     list the labels that the newest model's training doubted, the dearest first, and how to answer
 
 exit codes: 0 done; 1 failed; 2 the command line or the configuration is wrong; 3 trained, not promoted;
 of several products the worst: 1 if one failed, else 3 if one was not promoted
@@ -43,7 +44,7 @@ def main(argv: list[str] | None = None) -> int:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("command", nargs="?", choices=("refresh", "rollback", "history"), default="refresh")
+    parser.add_argument("command", nargs="?", choices=("refresh", "rollback", "history", "labels"), default="refresh")
     parser.add_argument("--config", type=Path, default=Path("config.yaml"), help="default: ./config.yaml")
     parser.add_argument("--force", action="store_true", help="refresh: promote the new model whatever the gate says")
     parser.add_argument(
@@ -67,6 +68,8 @@ def main(argv: list[str] | None = None) -> int:
             _rollback(settings, named)
         elif arguments.command == "history":
             _history(settings, named)
+        elif arguments.command == "labels":
+            _labels(settings, named)
         else:
             return _refresh(settings, named, force=arguments.force)
     except SolderwatchError as error:
@@ -99,6 +102,16 @@ def _history(settings: Settings, named: list[str]) -> None:
         print(history(settings.paths.models))
     for name in named or settings.products:
         print(f"{name}:\n{history(settings.of_product(name).paths.models)}")
+
+
+def _labels(settings: Settings, named: list[str]) -> None:
+    _need_training_packages()
+    from training.release.doubted import doubted  # noqa: PLC0415
+
+    if not settings.products:
+        print(doubted(settings))
+    for name in named or settings.products:
+        print(f"{name}:\n{doubted(settings.of_product(name))}")
 
 
 def _refresh(settings: Settings, named: list[str], *, force: bool) -> int:

@@ -12,6 +12,7 @@ from inspection.errors import ModelError, NotPromotedError, SolderwatchError
 from inspection.files import readable
 from inspection.model import ModelCard, read_card
 from settings import Settings
+from training.data.answers import with_answers
 from training.data.dataset import read
 from training.fitting.build import say
 from training.refresh import refresh
@@ -59,7 +60,7 @@ def _refresh(name: str, own: Settings, *, even_unchanged: bool, force: bool) -> 
     try:
         with only_refresh(own.paths.models):
             say(f"read: {own.paths.dataset}")
-            dataset = read(own)
+            dataset = with_answers(read(own), own.paths.dataset)
             if not even_unchanged and dataset.fingerprint() == _learnt_last(own.paths.models):
                 print("  unchanged since its newest model")
                 return _Outcome("unchanged")

@@ -23,18 +23,20 @@ from inspection.inspector import Inspector
 from inspection.model import Certificate, Model, ModelCard, load, save
 from inspection.verdict import LABELS, Label
 from settings.schema import CURRENT, Settings
+from training.data.answers import with_answers
 from training.data.dataset import Dataset, LabelledImage, Part, page_of, read, split, units_of
 from training.fitting import processes
-from training.fitting.build import be_repeatable, build, say
+from training.fitting.build import Built, be_repeatable, build, say
 from training.fitting.checkpoint import NAME, Checkpoint, fingerprint
-from training.fitting.fit import History
-from training.fitting.folds import Scored
+from training.fitting.curve import what_may_help
 from training.fitting.reference import make_reference
 from training.proof.certificate import Tested, certify
 from training.proof.evaluate import Evaluation, Judgement, evaluate, judge_files, table
 from training.proof.labels import check_labels
 from training.proof.predict import Prediction, predict
 from training.proof.report import Findings, write_report
+from training.proof.summary import summary
+from training.proof.threshold import Worth
 from training.release.contest import hold_gate
 from training.release.gate import GATE, as_text, write_record
 from training.release.operators import Operators, read_operators
@@ -69,11 +71,13 @@ def refresh(settings: Settings, dataset: Dataset | None = None, *, force: bool =
 
     if dataset is None:
         say(f"read: {settings.paths.dataset}")
-        dataset = read(settings)
+        dataset = with_answers(read(settings), settings.paths.dataset)
     for path, reason in dataset.unreadable:
         print(f"  skipped {readable(str(path))}: {reason}")
     for kept, dropped in dataset.duplicates:
         print(f"  left out {readable(str(dropped))}: the same image as {readable(str(kept))}")
+    for line in dataset.answers:
+        print(f"  {line}")
     stacks = [image for image in dataset.images if image.is_stack]
     if stacks:
         print(f"  {len(stacks)} of {len(dataset.images)} are stacks, of {sum(len(one.grey) for one in stacks)} pages")
@@ -95,11 +99,9 @@ def refresh(settings: Settings, dataset: Dataset | None = None, *, force: bool =
     checkpoint = Checkpoint(settings.paths.models / NAME, training)
     if checkpoint.found:
         say(checkpoint.found)
-    model, history, scored = build(parts, settings.training, device, checkpoint)
+    built = build(parts, settings.training, device, checkpoint)
     with processes.first_alone(), checkpoint.until_ended():
-        return _test_and_promote(
-            settings, dataset, operators, parts, model, history, scored, device=device, force=force
-        )
+        return _test_and_promote(settings, dataset, operators, parts, built, device=device, force=force)
 
 
 def _test_and_promote(
@@ -107,14 +109,13 @@ def _test_and_promote(
     dataset: Dataset,
     operators: Operators,
     parts: dict[Part, list[LabelledImage]],
-    model: Model,
-    history: History,
-    scored: Scored,
+    built: Built,
     *,
     device: torch.device,
     force: bool,
 ) -> Path:
     """What follows when the weights and the limits are there."""
+    model, options = built.model, settings.training
     say("test: images that neither weights nor limits were chosen on")
     tested = list(zip(parts["test"], judge_files(model, parts["test"]), strict=True))
     test = evaluate([image.label for image, _ in tested], [one.verdict for _, one in tested])
@@ -139,16 +140,19 @@ def _test_and_promote(
     inspector = Inspector(load(folder, device), settings.cam.method, only_last_conv=settings.cam.only_last_conv)
     predictions = predict(parts["unseen"], inspector, folder / "report" / "unseen", Limits.of(settings.inbox))
     print(f"  {_how_many_right(predictions, len(parts['unseen']))}")
+    labels = check_labels(built.scored, inspector.model, built.choice, Worth.of(options))
     findings = Findings(
         dataset=dataset,
         parts={str(part): images for part, images in parts.items()},
-        history=history,
+        history=built.history,
         test=test,
         tested=[one for _, one in tested],
         certificate=certificate,
-        labels=check_labels(scored, inspector.model, settings.training),
+        labels=labels,
+        choice=built.choice,
+        curve=what_may_help(card, parts, options, device),
         predictions=predictions,
-        options=settings.training,
+        options=options,
         names=settings.names,
     )
     print(f"  {write_report(folder / 'report', findings, inspector, Limits.of(settings.inbox))}")
@@ -157,6 +161,9 @@ def _test_and_promote(
     say(f"gate: {folder.name} against {champion.name if champion else 'none'}")
     record = hold_gate(settings, champion, folder, parts["test"], dataset.images, device=device, force=force)
     print(as_text(record))
+    say("what it comes to")
+    for line in summary(inspector.model.card, built.choice, labels, settings):
+        print(f"  {line}")
     if in_use(settings.paths.models) != champion:
         raise NotPromotedError("trained, not promoted: another model was put to use meanwhile; refresh once more")
     write_record(folder, record)

@@ -50,6 +50,8 @@ class LabelledImage:
         sha256: Of the file's bytes.
         grey: The resized grey levels of its pages `[P, S, S]` in 0..1; most have one.
         kind: Of joint, if the name says so.
+        part: What it shows, as its name says; where that says nothing, the file's name.
+        confirmed: Whether a person has said that the label is right.
     """
 
     path: Path
@@ -58,6 +60,8 @@ class LabelledImage:
     sha256: str
     grey: Tensor
     kind: str | None = None
+    part: str = ""
+    confirmed: bool = False
 
     @property
     def is_stack(self) -> bool:
@@ -77,10 +81,12 @@ class Dataset:
     unreadable: list[tuple[Path, str]]
     duplicates: list[tuple[Path, Path]]
     leaks: Leaks = field(default_factory=Leaks)
+    answers: list[str] = field(default_factory=list)
+    """What people said of labels, in words."""
 
     def fingerprint(self) -> str:
-        """A hash of all labels and contents, whatever the files are called."""
-        lines = sorted(f"{image.label} {image.sha256}\n" for image in self.images)
+        """A hash of all labels and contents, and of which a person has confirmed, whatever the files are called."""
+        lines = sorted(f"{image.label} {image.sha256}{' confirmed' * image.confirmed}\n" for image in self.images)
         return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
@@ -176,7 +182,8 @@ def _load(path: Path, label: Label, room: Room, settings: Settings) -> tuple[Lab
     found = whole(traces)
     units = units_of(path, label, settings)
     sha256 = hashlib.sha256(data).hexdigest()
-    return LabelledImage(path, label, units.part or found.content, sha256, grey_PSS, units.kind), found
+    group = units.part or found.content
+    return LabelledImage(path, label, group, sha256, grey_PSS, units.kind, units.part or path.name), found
 
 
 def units_of(path: Path, label: Label, settings: Settings) -> Units:

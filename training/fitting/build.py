@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from typing import NamedTuple
 
 import torch
 
 from inspection.errors import DatasetError
-from inspection.files import readable
 from inspection.model import Model, ModelCard, PreprocessingCard, library_versions, now
 from inspection.network import SupervisedAutoencoder
 from inspection.novelty import DESCRIPTION, Novelty
@@ -18,9 +18,26 @@ from training.fitting.balance import BalancedImages
 from training.fitting.checkpoint import Checkpoint
 from training.fitting.fit import History, fit
 from training.fitting.folds import Scored, deal, fit_novelty, how_many, limit_novelty, score, together, unidentified
-from training.proof.limits import choose_threshold, given_up, temperature
+from training.proof.limits import temperature
+from training.proof.threshold import Choice, Worth, choose
 
 _SMALLEST_STD = 1e-4  # of grey levels in 0..1; less than an 8-bit image can show
+
+
+class Built(NamedTuple):
+    """What a training made.
+
+    Attributes:
+        model: With its limits.
+        history: Of the fit of the network kept.
+        scored: The images that its limits were chosen on.
+        choice: Its threshold.
+    """
+
+    model: Model
+    history: History
+    scored: Scored
+    choice: Choice
 
 
 def say(step: str) -> None:
@@ -40,7 +57,7 @@ def build(
     options: TrainingSettings,
     device: torch.device,
     checkpoint: Checkpoint | None = None,
-) -> tuple[Model, History, Scored]:
+) -> Built:
     """Train a network, score images that were not fitted to, and choose the model's limits on their scores.
 
     With folds every image that is not for the test is scored by a network that has not seen its part, and the network
@@ -56,36 +73,48 @@ def build(
             scored.append(Scored(list(left_out), *finished[number - 1]))
             continue
         say(f"fit fold {number} of {folds}, to score what it leaves out")
-        model, history = _trained(seen, None, fitted, options, device, checkpoint)
+        model, history = train(seen, None, fitted, options, device, checkpoint)
         if history.interrupted:  # limits from less than a whole training would fit no model
             raise KeyboardInterrupt
         scored.append(score(model, left_out))
         if checkpoint:
-            checkpoint.finish_fold([scored[-1].log_odds, scored[-1].distances, scored[-1].oddness, scored[-1].pages])
+            checkpoint.finish_fold(scored[-1].numbers)
     say("fit (Ctrl-C stops and keeps what is there)")
     if folds:
-        model, history = _trained(fitted, None, fitted, options, device, checkpoint)
+        model, history = train(fitted, None, fitted, options, device, checkpoint)
     else:
-        model, history = _trained(parts["train"], kept_out, fitted, options, device, checkpoint)
+        model, history = train(parts["train"], kept_out, fitted, options, device, checkpoint)
         scored = [score(model, kept_out)]
     stopped = "stopped by hand after " if history.interrupted else ""
     print(f"  {stopped}{len(history.train_loss)} epochs; kept the weights of epoch {history.best + 1}")
     found = together(scored)
     say(f"limits: recall on nio at least {options.required_recall:.1%}, from {len(found.images)} images not fitted to")
-    model = _with_limits(model, found, options)
+    model, choice = _with_limits(model, found, options)
     print(f"  nio from a probability of {model.card.threshold:.6g} on; temperature {model.card.temperature:.3g}")
-    return model, history, found
+    return Built(model, history, found, choice)
 
 
-def _trained(
+def train(
     images: list[LabelledImage],
     validation: list[LabelledImage] | None,
     normalised_by: list[LabelledImage],
     options: TrainingSettings,
     device: torch.device,
-    checkpoint: Checkpoint | None,
+    checkpoint: Checkpoint | None = None,
 ) -> tuple[Model, History]:
-    """A model whose network and novelty are fitted to `images`."""
+    """A model whose network and novelty are fitted to images; its limits are open.
+
+    Args:
+        images: To fit to.
+        validation: To stop by; None: the weights of the last epoch are kept.
+        normalised_by: Whose grey levels tell the normalisation.
+        options: How to train.
+        device: Where.
+        checkpoint: Where it is kept how far this has come.
+
+    Raises:
+        DatasetError: There is nothing to learn from.
+    """
     torch.manual_seed(options.seed)
     mean, std = grey_statistics(normalised_by)
     if std < _SMALLEST_STD:
@@ -109,18 +138,10 @@ def _trained(
     return model, history
 
 
-def _with_limits(model: Model, scored: Scored, options: TrainingSettings) -> Model:
+def _with_limits(model: Model, scored: Scored, options: TrainingSettings) -> tuple[Model, Choice]:
     """Choose temperature, threshold and novelty limits on images that were not fitted to."""
     limit_novelty(model, scored, options.unidentified_budget)
     found = temperature(scored.log_odds.tolist(), scored.is_nio)
-    nio, io = scored.to_choose_on(unidentified(model, scored), found)
-    threshold = choose_threshold(
-        nio, io, options.required_recall, options.false_call_budget, options.false_call_limit, scored.nio_parts
-    )
-    for image, probability in zip(scored.nio_images, nio, strict=True):
-        if given_up(probability, threshold, len(nio), options.required_recall):
-            print(
-                f"  {readable(image.path.name)} lies below the threshold: to catch its part too would cost more than "
-                f"training.false_call_limit ({options.false_call_limit:.1%}); check its label, or label more nio"
-            )
-    return replace(model, card=model.card.model_copy(update={"temperature": found, "threshold": threshold}))
+    choice = choose(scored.to_choose_on(unidentified(model, scored), found), Worth.of(options))
+    card = model.card.model_copy(update={"temperature": found, "threshold": choice.probability})
+    return replace(model, card=card), choice

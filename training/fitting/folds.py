@@ -14,16 +14,18 @@ from torch import Tensor
 from inspection.errors import DatasetError
 from inspection.model import Model
 from inspection.network import nio_log_odds
-from inspection.novelty import DESCRIPTION, Novelty, describe
+from inspection.novelty import DESCRIPTION, Novelty, appearance, describe
 from inspection.verdict import LABELS
 from settings.schema import TrainingSettings
 from training.data.dataset import LabelledImage, all_pages
 from training.proof.limits import tail_quantile
+from training.proof.threshold import Scores
 
 _FEW_NIO = 300  # from here on one validation part holds enough of them for its lowest scores to say something
-_DEFAULT_FOLDS = 4
+_DEFAULT_FOLDS = 5
 _BATCH = 64
 _FEWEST_GOOD = 3  # two differ in one direction only, and the covariance of that is not shrunk
+_SMALLEST_PLAIN_SPREAD = 0.05  # of what the plain eye sees, for the same reason
 _SMALLEST_SPREAD = 0.03  # a channel that all of a few good images leave silent may stir in the next one
 
 
@@ -38,6 +40,7 @@ class Scored:
         log_odds: Of nio `[N]`.
         distances: From the good images that the network was fitted to `[N]`.
         oddness: Log-odds of a pseudo-defect `[N]`.
+        strangeness: How far the plain eye finds them from those good images `[N]`.
         pages: Which page has those log-odds `[N]`, from 0.
     """
 
@@ -45,7 +48,13 @@ class Scored:
     log_odds: Tensor
     distances: Tensor
     oddness: Tensor
+    strangeness: Tensor
     pages: Tensor
+
+    @property
+    def numbers(self) -> list[Tensor]:
+        """All but the images, in order."""
+        return [self.log_odds, self.distances, self.oddness, self.strangeness, self.pages]
 
     @property
     def is_nio(self) -> list[bool]:
@@ -53,29 +62,25 @@ class Scored:
         return [image.label == "nio" for image in self.images]
 
     @property
-    def nio_images(self) -> list[LabelledImage]:
-        """Those labelled nio, in their order."""
-        return [image for image in self.images if image.label == "nio"]
-
-    @property
-    def nio_parts(self) -> list[str]:
-        """What each of them shows."""
-        return [image.group for image in self.nio_images]
-
-    @property
     def io(self) -> Tensor:
         """Which are io `[N]`."""
         return ~torch.tensor(self.is_nio)
 
-    def to_choose_on(self, unidentified_N: Tensor, temperature: float) -> tuple[list[float], list[float]]:
-        """The probabilities of the nio and of the io images that a threshold is chosen on.
+    def to_choose_on(self, unidentified_N: Tensor, temperature: float) -> Scores:
+        """The calibrated log-odds that a threshold is chosen on.
 
         What is unidentified is nio whatever its probability: a nio image is caught, an io image is on another budget.
         """
-        probabilities = torch.sigmoid(self.log_odds / temperature)
-        nio = torch.where(unidentified_N, 1.0, probabilities)[~self.io].tolist()
-        io = torch.where(unidentified_N, 0.0, probabilities)[self.io].tolist()
-        return nio, io
+        log_odds = self.log_odds.double() / temperature
+        nio, io = ~self.io, self.io
+        groups = [image.group for image in self.images]
+        return Scores(
+            nio=torch.where(unidentified_N, torch.inf, log_odds)[nio].numpy(),
+            io=torch.where(unidentified_N, -torch.inf, log_odds)[io].numpy(),
+            nio_parts=[group for group, is_nio in zip(groups, self.is_nio, strict=True) if is_nio],
+            io_parts=[group for group, is_nio in zip(groups, self.is_nio, strict=True) if not is_nio],
+            trusted=frozenset(image.group for image in self.images if image.confirmed),
+        )
 
 
 def together(parts: Iterable[Scored]) -> Scored:
@@ -86,6 +91,7 @@ def together(parts: Iterable[Scored]) -> Scored:
         torch.cat([part.log_odds for part in found]),
         torch.cat([part.distances for part in found]),
         torch.cat([part.oddness for part in found]),
+        torch.cat([part.strangeness for part in found]),
         torch.cat([part.pages for part in found]),
     )
 
@@ -141,18 +147,29 @@ def fit_novelty(model: Model, images: Sequence[LabelledImage]) -> None:
         raise DatasetError(
             f"only {len(good)} io images to train on, which do not tell how good ones differ: add labelled io images"
         )
-    seen = _normalised(model, all_pages(good))
-    described = torch.cat([describe(model.stages(part)) for part in seen]).double().cpu()
-    spread_D = described.std(dim=0, correction=0).clamp(min=_SMALLEST_SPREAD)
-    centre_D = described.mean(dim=0)
-    covariance = LedoitWolf(assume_centered=True).fit(((described - centre_D) / spread_D).numpy()).covariance_
+    described, plain = [], []
+    for part in _normalised(model, all_pages(good)):
+        described.append(describe(model.stages(part)))
+        plain.append(appearance(part))
+    novelty = Novelty(DESCRIPTION)
+    centre_D, whitening_DD = _spread(torch.cat(described), _SMALLEST_SPREAD)
+    novelty.centre.copy_(centre_D)
+    novelty.whitening.copy_(whitening_DD)
+    centre_A, whitening_AA = _spread(torch.cat(plain), _SMALLEST_PLAIN_SPREAD)
+    novelty.plain_centre.copy_(centre_A)
+    novelty.plain_whitening.copy_(whitening_AA)
+    model.novelty.load_state_dict(novelty.state_dict())
+
+
+def _spread(numbers_ND: Tensor, smallest: float) -> tuple[Tensor, Tensor]:
+    """The centre `[D]` of what describes images, and what maps their deviations to ones of unit variance `[D, D]`."""
+    numbers = numbers_ND.double().cpu()
+    centre_D, spread_D = numbers.mean(dim=0), numbers.std(dim=0, correction=0).clamp(min=smallest)
+    covariance = LedoitWolf(assume_centered=True).fit(((numbers - centre_D) / spread_D).numpy()).covariance_
     # Of the inverse of the covariance; what it maps the io images to has unit variance in every direction.
     whitening_DD = torch.linalg.cholesky(torch.linalg.inv(torch.from_numpy(covariance))) / spread_D[:, None]
-    novelty = Novelty(DESCRIPTION)
-    novelty.centre.copy_(centre_D)
     # Per number, so that a distance does not depend on how many there are.
-    novelty.whitening.copy_(whitening_DD / DESCRIPTION**0.5)
-    model.novelty.load_state_dict(novelty.state_dict())
+    return centre_D, whitening_DD / len(centre_D) ** 0.5
 
 
 @torch.inference_mode()
@@ -163,7 +180,8 @@ def score(model: Model, images: Sequence[LabelledImage]) -> Scored:
     log_odds, pages = _highest(nio_log_odds(torch.cat([part.logits for part in found])), counts)
     distances, _ = _highest(torch.cat([part.distance for part in found]).double(), counts)
     oddness, _ = _highest(torch.cat([part.oddness for part in found]).double(), counts)
-    return Scored(list(images), log_odds, distances, oddness, pages)
+    strangeness, _ = _highest(torch.cat([part.strangeness for part in found]).double(), counts)
+    return Scored(list(images), log_odds, distances, oddness, strangeness, pages)
 
 
 def _highest(values_P: Tensor, counts: list[int]) -> tuple[Tensor, Tensor]:
@@ -173,15 +191,17 @@ def _highest(values_P: Tensor, counts: list[int]) -> tuple[Tensor, Tensor]:
 
 
 def limit_novelty(model: Model, scored: Scored, budget: float) -> None:
-    """Set the limits that together the budgeted share of new good images exceeds, half of it each."""
-    distances, oddness = scored.distances[scored.io], scored.oddness[scored.io]
-    model.novelty.farthest.fill_(float(np.exp(tail_quantile(distances.log().tolist(), budget / 2))))
-    model.novelty.oddest.fill_(tail_quantile(oddness.tolist(), budget / 2))
+    """Set the limits that together the budgeted share of new good images exceeds, a third of it each."""
+    io, share = scored.io, budget / 3
+    model.novelty.farthest.fill_(float(np.exp(tail_quantile(scored.distances[io].log().tolist(), share))))
+    model.novelty.strangest.fill_(float(np.exp(tail_quantile(scored.strangeness[io].log().tolist(), share))))
+    model.novelty.oddest.fill_(tail_quantile(scored.oddness[io].tolist(), share))
 
 
 def unidentified(model: Model, scored: Scored) -> Tensor:
     """Which of the images are beyond a model's limits `[N]`."""
-    novelty_N: Tensor = model.novelty(scored.distances.to(model.device), scored.oddness.to(model.device))
+    measured = (one.to(model.device) for one in (scored.distances, scored.oddness, scored.strangeness))
+    novelty_N: Tensor = model.novelty(*measured)
     return (novelty_N > 1).cpu()
 
 

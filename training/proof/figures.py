@@ -21,6 +21,7 @@ from inspection.picture import overlay_map
 from inspection.verdict import LABELS, Label, Verdict
 from training.fitting.fit import History
 from training.proof.evaluate import Evaluation, as_judged
+from training.proof.threshold import Curve
 
 mpl.use("Agg")
 
@@ -74,6 +75,32 @@ def operating_curves(
         axis.set(xlim=(lowest, 100), ylim=(0, min(100.0, max(2.0, 300 * test.false_call_rate))))
         axis.legend(loc="upper left")
         return [_svg(whole), _svg(corner)]
+
+
+def cost_curves(found: Curve, threshold: float, required_recall: float) -> str:
+    """Expected cost, recall and false calls over the threshold, each with its uncertainty, and the chosen one."""
+    rows: list[tuple[str, NDArray[np.float64]]] = [
+        ("recall on nio, %", 100 * found.recall),
+        ("false calls, % of io", 100 * found.false_calls),
+        ("cost, in false calls\nper 10,000 images", found.cost),
+    ]
+    ticks = found.thresholds[:: len(found.thresholds) // 6]
+    chosen = float(np.interp(threshold, found.thresholds, found.false_calls[1]))
+    with mpl.rc_context(_STYLE):
+        figure, axes = plt.subplots(len(rows), 1, figsize=(_WHOLE[0], 2.6 * _WHOLE[1]), sharex=True)
+        for axis, (name, (low, expected, high)) in zip(axes, rows, strict=True):
+            axis.fill_between(found.thresholds, low, high, color=_ACCENT, alpha=0.2, label="90 % of resampled sets")
+            axis.plot(found.thresholds, expected, color=_ACCENT, label="expected")
+            axis.axvline(threshold, color="black", linestyle="--", label="chosen")
+            axis.set_ylabel(name)
+        axes[0].axhline(100 * required_recall, color=_COLOURS["nio"], linestyle=":", label="required")
+        axes[0].set_ylim(max(0.0, 100 * required_recall - 15), 100.3)
+        axes[0].legend(loc="lower left", fontsize=7)
+        axes[1].set_ylim(0, min(100.0, max(2.0, 400 * chosen)))
+        axes[2].set_yscale("log")
+        axes[2].set_xticks(ticks, [f"{1 / (1 + np.exp(-odds)):.3g}" for odds in ticks])
+        axes[2].set_xlabel("threshold: nio from this probability on (log-odds scale)")
+        return _svg(figure)
 
 
 def score_histogram(labels: Sequence[Label], verdicts: Sequence[Verdict], threshold: float) -> str:

@@ -1,17 +1,23 @@
-"""Which labels of the data set a model doubts, and what the worst one costs."""
+"""Which labels of the data set the fold networks doubt, and what each costs: a short list for a person to answer."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import torch
 
+from inspection.files import readable
 from inspection.model import Model
-from inspection.verdict import rounded
-from settings.schema import TrainingSettings
+from inspection.verdict import Label, rounded
 from training.data.dataset import LabelledImage
 from training.fitting.folds import Scored, unidentified
-from training.proof.limits import choose_threshold, given_up
+from training.proof.threshold import Choice, Numbers, Scores, Worth, least_cost, reached
+
+_MOST = 40
+_PER = 10_000
 
 
 @dataclass(frozen=True)
@@ -29,26 +35,42 @@ class Doubt:
 
 
 @dataclass(frozen=True)
-class Cost:
-    """What the nio image that looks most like io does to the threshold, if its label is wrong.
+class Price:
+    """A part that looks like the other label, and what its label costs if it is wrong.
 
     Attributes:
-        lowest: That image.
-        io: How many io images were scored.
-        threshold: The one chosen with it; where it was given up, the one that would just catch it.
-        false_calls: Of those io images, how many reach that threshold.
-        threshold_without: The one that would be chosen without it.
-        false_calls_without: How many reach that one.
-        given_up: Whether the threshold leaves it out, for to catch it would cost more than the limit.
+        part: As names tell it.
+        label: Of its images.
+        images: How many of them.
+        false_calls: Share of the io images that are called nio because of it: of a nio part by the threshold that
+            catches it too, of an io part its own.
+        aside: Whether it was set aside for the choice of the threshold.
     """
 
-    lowest: Doubt
-    io: int
-    threshold: float
-    false_calls: int
-    threshold_without: float
-    false_calls_without: int
-    given_up: bool
+    part: str
+    label: Label
+    images: int
+    false_calls: float
+    aside: bool
+
+    def __str__(self) -> str:
+        """For a person to read."""
+        count = f"{self.images} image{'s' * (self.images > 1)}"
+        word = "would cost" if self.aside else "costs" if self.label == "nio" else "is"
+        return (
+            f"{readable(self.part)} ({count}): as {self.label} it {word} {self.false_calls:.2%} false calls "
+            f"({_PER * self.false_calls:.0f} of {_PER:,} io images)" + "; set aside for the threshold" * self.aside
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "part": self.part,
+            "label": self.label,
+            "images": self.images,
+            "false_calls": self.false_calls,
+            "aside": self.aside,
+        }
 
 
 @dataclass(frozen=True)
@@ -59,22 +81,27 @@ class LabelCheck:
         scored: How many images were scored.
         nio: Images labelled nio that are likelier io, the likeliest first.
         io: Images labelled io that are likelier nio, the likeliest first.
-        cost: None with a single nio image.
+        prices: Parts that look like the other label and that nobody has confirmed, the dearest first.
     """
 
     scored: int
     nio: list[Doubt]
     io: list[Doubt]
-    cost: Cost | None
+    prices: list[Price]
 
 
-def check_labels(scored: Scored, model: Model, options: TrainingSettings) -> LabelCheck:
+def check_labels(scored: Scored, model: Model, choice: Choice, worth: Worth) -> LabelCheck:
     """Find labels that the scores contradict; what is unidentified is like neither label, and contradicts none.
+
+    A network that had not seen a part says that it is likelier the other label: that is confident learning
+    (Northcutt, Jiang and Chuang, "Confident learning: estimating uncertainty in dataset labels", JAIR 2021), at even
+    odds; what to ask first, the price tells.
 
     Args:
         scored: By networks that were not fitted to these images.
         model: Its limits were chosen on these scores.
-        options: With which they were.
+        choice: Its threshold.
+        worth: By which that was chosen.
     """
     temperature, threshold = model.card.temperature, model.card.threshold
     strange = unidentified(model, scored)
@@ -84,7 +111,7 @@ def check_labels(scored: Scored, model: Model, options: TrainingSettings) -> Lab
         for image, probability, page, unlike in zip(
             scored.images, probabilities, scored.pages.tolist(), strange.tolist(), strict=True
         )
-        if not unlike
+        if not unlike and not image.confirmed
     ]
     doubts.sort(key=lambda doubt: doubt.probability)
     even = max(0.5, threshold)
@@ -92,33 +119,41 @@ def check_labels(scored: Scored, model: Model, options: TrainingSettings) -> Lab
         scored=len(scored.images),
         nio=[doubt for doubt in doubts if doubt.image.label == "nio" and doubt.probability < even],
         io=[doubt for doubt in reversed(doubts) if doubt.image.label == "io" and doubt.probability >= even],
-        cost=_cost(doubts, *scored.to_choose_on(strange, temperature), scored.nio_parts, threshold, options),
+        prices=_prices(scored, scored.to_choose_on(strange, temperature), choice, worth),
     )
 
 
-def _cost(
-    rising: list[Doubt],
-    nio: list[float],
-    io: list[float],
-    nio_parts: list[str],
-    threshold: float,
-    options: TrainingSettings,
-) -> Cost | None:
-    lowest = next((doubt for doubt in rising if doubt.image.label == "nio"), None)
-    if lowest is None or len(nio) < 2:
-        return None
-    others, parts = zip(*sorted(zip(nio, nio_parts, strict=True))[1:], strict=True)
-    without = choose_threshold(
-        others, io, options.required_recall, options.false_call_budget, options.false_call_limit, parts
-    )
-    too_dear = given_up(lowest.probability, threshold, len(nio), options.required_recall)
-    catches = lowest.probability if too_dear else threshold
-    return Cost(
-        lowest=lowest,
-        io=len(io),
-        threshold=catches,
-        false_calls=sum(rounded(score) >= catches for score in io),
-        threshold_without=without,
-        false_calls_without=sum(rounded(score) >= without for score in io),
-        given_up=too_dear,
-    )
+def _prices(scored: Scored, scores: Scores, choice: Choice, worth: Worth) -> list[Price]:
+    """Nio parts from the lowest up, each by how far the threshold rises without it too; io parts as they are called."""
+    members: dict[str, list[LabelledImage]] = {}
+    for image in scored.images:
+        members.setdefault(image.group, []).append(image)
+    named = {group: images[0].part or images[0].path.name for group, images in members.items()}
+    prices = []
+    kept, threshold = scores, least_cost(scores, worth)
+    for part in _alike(scores.nio, scores.nio_parts, scores.trusted)[:_MOST]:
+        kept = kept.without([part])
+        if not len(kept.nio):
+            break
+        risen = least_cost(kept, worth)
+        before, after = reached(scores.io, np.array([threshold, risen]))
+        count = sum(image.label == "nio" for image in members[part])
+        prices.append(Price(named[part], "nio", count, max(0.0, before - after), part in choice.aside))
+        threshold = risen
+    for part in _alike(-scores.io, scores.io_parts, scores.trusted)[:_MOST]:
+        called = sum(
+            value >= choice.threshold for value, own in zip(scores.io, scores.io_parts, strict=True) if own == part
+        )
+        count = sum(image.label == "io" for image in members[part])
+        prices.append(Price(named[part], "io", count, called / len(scores.io), aside=False))
+    # Of equal prices the order stands, in which the surest of each label come first.
+    return sorted((price for price in prices if price.false_calls > 0), key=lambda price: -price.false_calls)[:_MOST]
+
+
+def _alike(towards: Numbers, parts: Sequence[str], trusted: frozenset[str]) -> list[str]:
+    """Parts that are on the other side of even odds on average, the farthest first."""
+    of_part: dict[str, list[float]] = {}
+    for part, value in zip(parts, towards.tolist(), strict=True):
+        of_part.setdefault(part, []).append(value)
+    means = {part: float(np.mean(values)) for part, values in of_part.items() if part not in trusted}
+    return sorted((part for part, mean in means.items() if mean < 0), key=lambda part: means[part])

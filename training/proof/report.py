@@ -18,6 +18,7 @@ from inspection.image import Limits
 from inspection.inspector import Inspector
 from inspection.model import Certificate
 from inspection.verdict import LABELS, Label, Verdict
+from inspection.workload import workload
 from settings.schema import NamesSettings, TrainingSettings
 from training.data.dataset import Dataset, LabelledImage, page_of
 from training.fitting.augment import augment
@@ -27,6 +28,8 @@ from training.proof.evaluate import Evaluation, Judgement, as_judged
 from training.proof.labels import Doubt, LabelCheck
 from training.proof.predict import Prediction
 from training.proof.strange import StrangeKind, is_novel, judge_strange
+from training.proof.summary import of_no_use
+from training.proof.threshold import Choice, Worth, curve, with_twice_the_nio
 
 _SHOWN = 6  # images of one kind
 _STRANGE = 20  # images that strange ones are made of
@@ -43,6 +46,8 @@ class Findings:
     tested: list[Judgement]
     certificate: Certificate
     labels: LabelCheck
+    choice: Choice
+    curve: list[str]
     predictions: list[Prediction]
     options: TrainingSettings
     names: NamesSettings
@@ -113,6 +118,7 @@ def write_report(folder: Path, findings: Findings, inspector: Inspector, limits:
             {"made": kind.name, "images": kind.count, "novel": kind.novel, "defect": kind.defect, "io": kind.io}
             for kind in strange
         ],
+        "prices": [price.as_dict() for price in findings.labels.prices],
         "doubted_labels": [
             {
                 "file": findings.name(doubt.image.path),
@@ -150,7 +156,7 @@ def _page(findings: Findings, strange: list[StrangeKind], inspector: Inspector, 
         "photograph": figures.photograph,
     }
     labels: list[Label] = [image.label for image in findings.parts["test"]]
-    required = findings.certificate.required_recall
+    required, worth = findings.certificate.required_recall, Worth.of(findings.options)
     context: dict[str, Any] = {
         "card": inspector.model.card,
         "certificate": findings.certificate,
@@ -158,6 +164,13 @@ def _page(findings: Findings, strange: list[StrangeKind], inspector: Inspector, 
         "findings": findings,
         "test": findings.test,
         "operating_curves": figures.operating_curves(labels, findings.test_verdicts, findings.test, required),
+        "cost_curves": figures.cost_curves(curve(findings.choice, worth), findings.choice.threshold, required),
+        "choice": findings.choice,
+        "worth": worth,
+        "with_twice_the_nio": with_twice_the_nio(findings.choice, worth),
+        "workload": workload(inspector.model.card, worth.nio_share),
+        "curve": findings.curve,
+        "useless": of_no_use(inspector.model.card, findings.options.gate.most_false_calls),
         "score_histogram": figures.score_histogram(labels, findings.test_verdicts, findings.test.threshold),
         "novelty_histogram": figures.novelty_histogram(labels, findings.test_verdicts),
         "training_curves": figures.training_curves(findings.history),

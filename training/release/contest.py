@@ -63,7 +63,7 @@ def hold_gate(
     new = load(challenger, device)
     old, why = _load_champion(champion, device)
     if champion is None or old is None:
-        return first_model(new.card, why)
+        return first_model(new.card, why, settings.training.gate.most_false_calls, force=force)
     found = _compare(settings, old, champion, new, test, everything)
     return GateRecord(
         time=now(),

@@ -22,6 +22,7 @@ from inspection.files import sync
 from inspection.model import ModelCard, now
 from inspection.verdict import LABELS, Label
 from settings.schema import GateSettings
+from training.proof.summary import of_no_use
 
 GATE = "gate.json"
 FEWEST = 5
@@ -185,14 +186,21 @@ def _ratio(name: str, champion: float, challenger: float, limit: float) -> Check
     )
 
 
-def first_model(card: ModelCard, why: str) -> GateRecord:
+def first_model(card: ModelCard, why: str, most_false_calls: float, *, force: bool = False) -> GateRecord:
     """A first model is promoted even if it does not prove the required recall: a line without one judges nothing.
+
+    But one that calls nearly everything nio judges nothing either.
 
     Args:
         card: Of the new model.
         why: Why there is no champion, in words.
+        most_false_calls: Share of the good test images, from which on it is of no use.
+        force: Promote it all the same.
     """
     reasons = [why]
+    useless = of_no_use(card, most_false_calls)
+    if useless:
+        reasons.append(f"{useless} (training.gate.most_false_calls: {most_false_calls:.0%})")
     certificate = card.certificate
     if certificate and not certificate.certified:
         proof, required = certificate.proof, certificate.required_recall
@@ -205,8 +213,8 @@ def first_model(card: ModelCard, why: str) -> GateRecord:
         compared={},
         left_out={},
         checks=[],
-        passed=True,
-        forced=False,
+        passed=not useless,
+        forced=force and bool(useless),
         reasons=reasons,
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -138,12 +139,14 @@ def test_together_keeps_what_belongs_together() -> None:
     numbers = [torch.tensor([1.0, 2.0]).double(), torch.tensor([3.0]).double()]
     images = [[image("io", "a"), image("nio", "b")], [image("io", "c")]]
     found = together(
-        Scored(*pair, pair[1] * 10, pair[1] * 100, pair[1] * 0) for pair in zip(images, numbers, strict=True)
+        Scored(part, found, found * 10, found * 100, found * 1000, found * 0)
+        for part, found in zip(images, numbers, strict=True)
     )
     assert [one.group for one in found.images] == ["a", "b", "c"]
     assert found.log_odds.tolist() == [1, 2, 3]
     assert found.distances.tolist() == [10, 20, 30]
     assert found.oddness.tolist() == [100, 200, 300]
+    assert found.strangeness.tolist() == [1000, 2000, 3000]
     assert found.is_nio == [False, True, False]
     assert found.io.tolist() == [True, False, True]
 
@@ -157,12 +160,13 @@ class TestLimits:
         novelty = Novelty(1)
         shares = []
         for _ in range(draws):
-            distances, oddness = np.exp(rng.normal(0, 0.3, (2, count + 4000))), rng.normal(-6, 1, count + 4000)
+            apart, oddness = np.exp(rng.normal(0, 0.3, (2, count + 4000))), rng.normal(-6, 1, count + 4000)
             images = [image("io", str(index)) for index in range(count)]
-            numbers = [torch.from_numpy(part) for part in (oddness[:count], distances[0, :count], oddness[:count])]
+            measured = [torch.from_numpy(part) for part in (apart[0], oddness, apart[1])]
+            distances, odd, strange = (part[:count] for part in measured)
             model = Model(None, None, novelty, CPU)  # type: ignore[arg-type]
-            limit_novelty(model, Scored(images, numbers[0], numbers[1], numbers[2], torch.zeros(count)), budget)
-            new = novelty(*(torch.from_numpy(part[count:]) for part in (distances[0], oddness)))
+            limit_novelty(model, Scored(images, odd, distances, odd, strange, torch.zeros(count)), budget)
+            new = novelty(*(part[count:] for part in measured))
             shares.append(float((new > 1).double().mean()))
         return float(np.mean(shares))
 
@@ -181,8 +185,8 @@ class TestLimits:
             model = Model(None, None, Novelty(1), CPU)  # type: ignore[arg-type]
             images = [image("io", str(index)) for index in range(20)] + [image("nio", "x")]
             numbers = torch.cat([torch.linspace(0.5, 1, 20), torch.tensor([strange])]).double()
-            limit_novelty(model, Scored(images, numbers, numbers, numbers, numbers * 0), 0.1)
-            limits.append((model.novelty.farthest.item(), model.novelty.oddest.item()))
+            limit_novelty(model, Scored(images, numbers, numbers, numbers, numbers, numbers * 0), 0.1)
+            limits.append([getattr(model.novelty, name).item() for name in ("farthest", "oddest", "strangest")])
         assert limits[0] == limits[1]
 
 
@@ -192,7 +196,7 @@ def built(draw_disc: Disc) -> tuple[Model, Scored, list[LabelledImage]]:
     torch.set_num_threads(1)
     images = discs(draw_disc, 0, io=60, nio=30)
     parts: dict[Part, list[LabelledImage]] = {"train": images[10:], "validation": images[:10], "test": [], "unseen": []}
-    model, _, scored = build(parts, options(), CPU)
+    model, _, scored, _ = build(parts, options(), CPU)
     return model, scored, images
 
 
@@ -210,7 +214,7 @@ class TestBuilt:
         assert Counter(map(id, scored.images)) == Counter(map(id, images))
         nio, io = scored.log_odds[~scored.io], scored.log_odds[scored.io]
         assert (nio[:, None] > io).double().mean() >= 0.97
-        assert torch.isfinite(torch.cat([scored.distances, scored.oddness])).all()
+        assert torch.isfinite(torch.cat([scored.distances, scored.oddness, scored.strangeness])).all()
 
     def test_strange_pictures_are_nio(self, built: tuple[Model, Scored, list[LabelledImage]], draw_disc: Disc) -> None:
         """Blank, saturated, noise, another part, another size: farther than any good image, whatever the classifier."""
@@ -250,7 +254,7 @@ class TestBuilt:
         states = []
         for _ in range(2):
             torch.rand(3)
-            model, _, _ = build(parts, options(folds=2, epochs=1), CPU)
+            model = build(parts, options(folds=2, epochs=1), CPU).model
             states.append((model.card.threshold, model.network.state_dict(), model.novelty.state_dict()))
         (one, network, novelty), (other, same_network, same_novelty) = states
         assert one == other
@@ -259,14 +263,14 @@ class TestBuilt:
 
     def test_a_fold_stopped_by_hand_sets_no_limits(self, draw_disc: Disc, monkeypatch: pytest.MonkeyPatch) -> None:
         """Ctrl-C in a fold ends the training: limits from half a fold would fit no model."""
-        trained = training_build._trained
+        train = training_build.train
 
-        def stopped(*arguments: object) -> object:
-            model, history = trained(*arguments)  # type: ignore[arg-type]
+        def stopped(*arguments: Any) -> object:
+            model, history = train(*arguments)
             history.interrupted = True
             return model, history
 
-        monkeypatch.setattr(training_build, "_trained", stopped)
+        monkeypatch.setattr(training_build, "train", stopped)
         images = discs(draw_disc, 0, io=16, nio=8)
         with pytest.raises(KeyboardInterrupt):
             build({"train": images, "validation": []}, options(folds=2, epochs=1), CPU)

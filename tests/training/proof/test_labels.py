@@ -1,4 +1,4 @@
-"""What the check of labels promises: wrong ones come first, and their price is told."""
+"""What the check of labels promises: wrong ones come first, each with its price, and none that a person confirmed."""
 
 from __future__ import annotations
 
@@ -11,37 +11,36 @@ from inspection.model import Model, ModelCard, PreprocessingCard
 from inspection.network import SupervisedAutoencoder
 from inspection.novelty import DESCRIPTION, Novelty
 from inspection.verdict import Label
-from settings.schema import TrainingSettings
 from training.data.dataset import LabelledImage
 from training.fitting.folds import Scored
 from training.proof.labels import LabelCheck, check_labels
-from training.proof.limits import choose_threshold
+from training.proof.threshold import Worth, choose
 
-OPTIONS = TrainingSettings(required_recall=0.99, false_call_budget=0.005, false_call_limit=1.0)
+WORTH = Worth(escape_cost=100, nio_share=0.01, required_recall=0.99)
 
 
-def image(name: str, label: Label) -> LabelledImage:
-    """One of that name and label; its pixels do not matter."""
-    return LabelledImage(Path(name), label, name, name, torch.zeros(1, 1, 1))
+def image(name: str, label: Label, *, confirmed: bool = False) -> LabelledImage:
+    """One of that name and label, which shows the part before the name's colon; its pixels do not matter."""
+    part = name.split(":", maxsplit=1)[0]
+    return LabelledImage(Path(name), label, part, name, torch.zeros(1, 1, 1), part=part, confirmed=confirmed)
 
 
 def checked(
-    log_odds: dict[str, float], distances: dict[str, float] | None = None, options: TrainingSettings = OPTIONS
+    log_odds: dict[str, float], distances: dict[str, float] | None = None, confirmed: str = "nobody"
 ) -> LabelCheck:
     """The check of images by name, which begins with their label, after the threshold was chosen on their scores."""
-    images = [image(name, "nio" if name.startswith("nio") else "io") for name in log_odds]
-    far = [(distances or {}).get(name, 0.5) for name in log_odds]
+    labels: dict[str, Label] = {name: "nio" if name.startswith("nio") else "io" for name in log_odds}
+    images = [image(name, label, confirmed=name.startswith(confirmed)) for name, label in labels.items()]
+    far = torch.tensor([(distances or {}).get(name, 0.5) for name in log_odds])
     odd, pages = torch.full((len(images),), -9.0), torch.zeros(len(images), dtype=torch.long)
-    scored = Scored(images, torch.tensor(list(log_odds.values())), torch.tensor(far), odd, pages)
-    limits = scored.to_choose_on(scored.distances > 1, 1.0)
+    scored = Scored(images, torch.tensor(list(log_odds.values())), far, odd, far * 0, pages)
+    choice = choose(scored.to_choose_on(scored.distances > 1, 1.0), WORTH)
     card = ModelCard(
         created="",
         architecture="residual",
         dropout=0,
         preprocessing=PreprocessingCard(image_size=32, mean=0.5, std=0.2),
-        threshold=choose_threshold(
-            *limits, options.required_recall, options.false_call_budget, options.false_call_limit
-        ),
+        threshold=choice.probability,
         training_data={},
         metrics={},
         versions={},
@@ -49,7 +48,7 @@ def checked(
     model = Model(card, SupervisedAutoencoder("residual"), Novelty(DESCRIPTION), torch.device("cpu"))
     model.novelty.farthest.fill_(1.0)
     model.novelty.oddest.fill_(0.0)
-    return check_labels(scored, model, options)
+    return check_labels(scored, model, choice, WORTH)
 
 
 @pytest.fixture
@@ -59,67 +58,51 @@ def sound() -> dict[str, float]:
     return io | {f"nio{number:03d}": 3.0 + number / 20 for number in range(50)}
 
 
-def test_what_a_proven_recall_may_miss_is_not_given_up() -> None:
-    """With nio images enough to prove the recall, one below the threshold is no matter of the limit."""
-    found = checked(
-        {f"io{number:03d}": -6.0 for number in range(50)}
-        | {f"nio{number:03d}": 3.0 for number in range(500)}
-        | {"nio_low": -7.0}
-    )
-    assert found.cost
-    assert found.cost.lowest.probability < found.cost.threshold
-    assert not found.cost.given_up
-
-
-def test_what_a_given_up_image_would_have_cost_is_told() -> None:
-    """Where the threshold leaves out the lowest nio image, the price is that of catching it, not of leaving it."""
-    found = checked(
-        {f"io{number:03d}": -6.0 for number in range(100)}
-        | {f"io_hard{number}": -2.0 for number in range(20)}
-        | {f"nio{number:03d}": 3.0 for number in range(20)}
-        | {"nio_low": -3.0},
-        options=OPTIONS.model_copy(update={"false_call_limit": 0.03}),
-    )
-    assert found.cost
-    assert found.cost.given_up
-    assert found.cost.threshold == found.cost.lowest.probability
-    assert (found.cost.false_calls, found.cost.false_calls_without) == (20, 0)
-
-
 def test_sound_labels_are_not_doubted(sound: dict[str, float]) -> None:
-    """Where the scores agree with the labels none is listed, and the lowest nio image costs nothing."""
-    found = checked(sound)
-    assert (found.nio, found.io, found.scored) == ([], [], 200)
-    assert found.cost is not None
-    assert found.cost.lowest.image.path.name == "nio000"
-    assert found.cost.false_calls <= 0.01 * 150
+    """Where the scores agree with the labels none is listed."""
+    assert checked(sound) == LabelCheck(200, [], [], [])
 
 
 def test_a_wrong_label_comes_first_with_its_price(sound: dict[str, float]) -> None:
-    """A good image among the nio is the first in doubt; with it the threshold calls many good ones, without it few."""
-    found = checked(sound | {"nio_wrong": -4.0, "nio_hard": -0.5})
-    assert [doubt.image.path.name for doubt in found.nio] == ["nio_wrong", "nio_hard"]
-    assert found.nio[0].probability == pytest.approx(0.018, abs=1e-3)
-    assert found.cost is not None
-    assert found.cost.lowest == found.nio[0]
-    assert found.cost.threshold < found.cost.threshold_without
-    assert found.cost.false_calls > 40
-    assert found.cost.false_calls_without <= 0.02 * 150
+    """A good part among the nio is the dearest: to catch it too would take so many good images; it is set aside."""
+    found = checked(sound | {"nio_wrong:1": -4.0, "nio_wrong:2": -4.2, "nio_hard": -0.5})
+    assert [doubt.image.path.name for doubt in found.nio] == ["nio_wrong:2", "nio_wrong:1", "nio_hard"]
+    dearest = found.prices[0]
+    assert (dearest.part, dearest.label, dearest.images, dearest.aside) == ("nio_wrong", "nio", 2, True)
+    assert dearest.false_calls > 0.25
+    assert str(dearest).startswith("nio_wrong (2 images): as nio it would cost ")
+    assert sum(price.false_calls for price in found.prices[1:]) < 0.1
 
 
 def test_a_defect_among_the_io(sound: dict[str, float]) -> None:
-    """A defect among the good images is listed, the surest first."""
+    """A defect among the good images is listed, the surest first, at the price of its own false call."""
     found = checked(sound | {"io_wrong": 6.0, "io_hard": 3.5})
     assert [doubt.image.path.name for doubt in found.io] == ["io_wrong", "io_hard"]
+    assert [price.part for price in found.prices] == ["io_wrong", "io_hard"]
+    assert found.prices[0].false_calls == pytest.approx(1 / 152)
+
+
+def test_a_confirmed_label_is_not_asked_again(sound: dict[str, float]) -> None:
+    """What a person has confirmed is in no list, and is not set aside."""
+    found = checked(sound | {"nio_right": -4.0, "io_right": 5.0}, confirmed="nio_right")
+    assert found.nio == []
+    assert [price.part for price in found.prices] == ["io_right"]
 
 
 def test_what_is_unlike_both_labels_contradicts_none(sound: dict[str, float]) -> None:
-    """An unidentified image is not called wrongly labelled, and moves no threshold."""
+    """An unidentified image is not called wrongly labelled, and has no price."""
     found = checked(sound | {"nio_odd": -4.0}, {"nio_odd": 3.0})
-    assert found.nio == []
-    assert found.cost == checked(sound).cost
+    assert (found.nio, found.prices) == ([], [])
 
 
-def test_a_single_nio_image_has_no_price() -> None:
-    """Without the only nio image there would be no threshold at all."""
-    assert checked({"io0": -3.0, "io1": -2.0, "nio0": 2.0}).cost is None
+def test_several_wrong_labels_do_not_hide_each_other(sound: dict[str, float]) -> None:
+    """Each of several good parts among the nio has a price of its own, though all of them lie low."""
+    wrong = {f"nio_wrong{number}": -5.0 + 0.4 * number for number in range(5)}
+    listed = [price.part for price in checked(sound | wrong).prices]
+    assert set(listed[:6]) >= wrong.keys()
+
+
+def test_a_single_nio_image(sound: dict[str, float]) -> None:
+    """With one nio image there is a threshold and a list, whatever it says."""
+    one = {name: score for name, score in sound.items() if name.startswith("io")} | {"nio0": -2.0}
+    assert all(price.false_calls >= 0 for price in checked(one).prices)

@@ -13,6 +13,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -26,13 +27,15 @@ from settings import load
 from training.data.dataset import read, split
 from training.fitting.fit import History
 from training.proof.evaluate import Judgement, evaluate
-from training.proof.labels import Cost, Doubt, LabelCheck
+from training.proof.labels import Doubt, LabelCheck, Price
 from training.proof.predict import predict
 from training.proof.report import Findings, write_report
+from training.proof.threshold import Choice, Scores
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 LIMITS = Limits(10**6)
+SCORES = Scores(np.array([2.0, 3.0]), np.array([-3.0, -2.0]), ["a", "b"], ["c", "d"])
 VOID = {"meta", "img", "br", "link"}
 
 
@@ -188,7 +191,9 @@ def findings(trained: Path) -> Findings:
             by_part={"<i>left": proof},
             data_fingerprint=dataset.fingerprint(),
         ),
-        labels=LabelCheck(40, [], [], None),
+        labels=LabelCheck(40, [], [], []),
+        choice=Choice(0.0, [], SCORES),
+        curve=[],
         predictions=[],
         options=settings.training,
         names=settings.names,
@@ -236,15 +241,37 @@ def test_unidentified(findings: Findings, inspector: Inspector, tmp_path: Path) 
 
 
 def test_doubted_labels(findings: Findings, inspector: Inspector, tmp_path: Path) -> None:
-    """Labels that look wrong are shown, counted where there are many, and the page says what the worst one costs."""
+    """Labels that look wrong are shown, counted where there are many, and the page says what each part costs."""
     io_image, nio_image = findings.parts["test"][0], findings.parts["test"][2]
     doubt = Doubt(nio_image, 0.01)
-    labels = LabelCheck(40, [doubt] * 50, [Doubt(io_image, 0.93)], Cost(doubt, 20, 0.009, 8, 0.2, 1, given_up=False))
+    labels = LabelCheck(40, [doubt] * 50, [Doubt(io_image, 0.93)], [Price("B1/<i>r2", "nio", 2, 0.026, aside=True)])
     page = written(replace(findings, labels=labels), inspector, tmp_path)
     assert "Labelled nio, but likelier io: 50, the first 6" in page.said
     assert f"nio/{nio_image.path.name} labelled nio p(nio) 0.01" in page.said
     assert "Labelled io, but likelier nio: 1" in page.said
-    assert "calls 8 of 20 io images nio (40.00 %); without it 0.2 and 1 (5.00 %)" in page.said
+    assert "B1/<i>r2 (2 images): as nio it would cost 2.60% false calls (260 of 10,000 io images)" in page.said
+
+
+def test_why_this_threshold(findings: Findings, inspector: Inspector, tmp_path: Path) -> None:
+    """The page says by what cost the threshold was chosen, what was set aside for it, and what more nio would buy."""
+    choice = replace(findings.choice, aside=["B1/r2"])
+    page = written(replace(findings, choice=choice), inspector, tmp_path)
+    assert "One escape is worth 100 false calls" in page.said
+    assert "1.0 % of the images are nio" in page.said
+    assert "Set aside for this choice: 1 part whose labels look wrong" in page.said
+    assert "with twice as many nio images like these it would be" in page.said
+    assert "of 10,000 images, 100 of them nio:" in page.said
+
+
+def test_of_no_use(findings: Findings, inspector: Inspector, tmp_path: Path) -> None:
+    """Of a model that calls nearly every good image nio the page says so at once, and what was measured to help."""
+    test = replace(findings.test, false_call_rate=0.98)
+    card = inspector.model.card.model_copy(update={"metrics": {"test": test.as_dict()}})
+    useless = replace(findings, test=test, curve=["learning curve: <b>flat"])
+    inspector = Inspector(replace(inspector.model, card=card), "XGradCAM", only_last_conv=True)
+    page = written(useless, inspector, tmp_path)
+    assert "calls 98% of good images nio: of no use" in page.said
+    assert "learning curve: <b>flat" in page.said
 
 
 def with_image_set_aside(findings: Findings, inspector: Inspector, folder: Path, name: str) -> Findings:
@@ -278,7 +305,7 @@ def test_strange_names(findings: Findings, inspector: Inspector, tmp_path: Path)
     )
     told = with_image_set_aside(replace(findings, dataset=dataset), inspector, tmp_path, name)
     doubt = Doubt(told.parts["test"][0], 0.9)
-    page = written(replace(told, labels=LabelCheck(40, [], [doubt] * 9, None)), inspector, tmp_path)
+    page = written(replace(told, labels=LabelCheck(40, [], [doubt] * 9, [])), inspector, tmp_path)
     for said in (name, "<i>broken.png: the file is empty", "<u>two.png (same as dataset/io/one.png)"):
         assert said in page.said
     assert page.said.count(name) >= 1 + 1 + 9  # set aside, nearest to a false call, doubted
@@ -289,7 +316,7 @@ def test_strange_names(findings: Findings, inspector: Inspector, tmp_path: Path)
 def test_a_name_that_is_not_utf8(findings: Findings, inspector: Inspector, tmp_path: Path) -> None:
     """A file name is bytes: one that is no UTF-8 does not cost the report."""
     told = with_image_set_aside(findings, inspector, tmp_path, os.fsdecode(b"part\xff.png"))
-    told = replace(told, labels=LabelCheck(40, [], [Doubt(told.parts["test"][0], 0.9)], None))
+    told = replace(told, labels=LabelCheck(40, [], [Doubt(told.parts["test"][0], 0.9)], []))
     assert "part\\xff.png" in written(told, inspector, tmp_path).said
 
 

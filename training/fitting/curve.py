@@ -1,0 +1,74 @@
+"""What may help a model that is of no use: a learning curve, measured."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from inspection.model import ModelCard
+from settings.schema import TrainingSettings
+from training.data.dataset import LabelledImage, Part
+from training.fitting import processes
+from training.fitting.build import say, train
+from training.fitting.folds import Scored, deal, score
+from training.proof.summary import of_no_use
+
+_SHARES = (0.5, 0.75, 1.0)
+_FOLDS = 4
+_SAME = 0.9  # of the false calls: what is no less is no gain
+
+
+def what_may_help(
+    card: ModelCard,
+    parts: dict[Part, list[LabelledImage]],
+    options: TrainingSettings,
+    device: torch.device,
+) -> list[str]:
+    """Lines for a person, of a model that sorts nothing; none of any other, or where several processes trained it.
+
+    Networks learn from 50, 75 and 100 % of the parts of three quarters of the images, and are measured on the last one:
+    false calls at the required recall, with the best threshold in hindsight.
+
+    Args:
+        card: Of the model, with its test.
+        parts: The images.
+        options: The settings.
+        device: Where to train.
+    """
+    if not of_no_use(card, options.gate.most_false_calls) or processes.count() > 1:  # the others have gone on
+        return []
+    images = parts["train"] + parts["validation"]
+    if min(len({image.group for image in images if image.label == label}) for label in ("io", "nio")) < 2 * _FOLDS:
+        return ["more images: these are too few to measure what else would help"]
+    seen, left_out = deal(images, _FOLDS, options.seed)[0]
+    found = []
+    for share in _SHARES:
+        say(f"learning curve: {share:.0%} of the parts")
+        model, _ = train(_share_of(seen, share), None, images, options, device)
+        found.append(_hindsight(score(model, left_out), options.required_recall))
+    lines = [
+        "learning curve: with "
+        + ", ".join(f"{share:.0%} of the parts {rate:.0%}" for share, rate in zip(_SHARES, found, strict=True))
+        + f" of good images are called nio at {options.required_recall:.0%} recall, the best threshold in hindsight"
+    ]
+    if found[-1] < _SAME * found[0]:
+        lines.append("more labelled images: the curve still falls, and nio of the kinds that were missed teach most")
+    else:
+        lines.append("other images, not more: the curve is flat; larger ones (training.image_size) or cleaner labels")
+    return lines
+
+
+def _share_of(images: Sequence[LabelledImage], share: float) -> list[LabelledImage]:
+    """The images of the first parts of each label, in their order."""
+    kept: set[str] = set()
+    for label in ("io", "nio"):
+        groups = list(dict.fromkeys(image.group for image in images if image.label == label))
+        kept.update(groups[: max(2, round(share * len(groups)))])
+    return [image for image in images if image.group in kept]
+
+
+def _hindsight(scored: Scored, required_recall: float) -> float:
+    nio, io = scored.log_odds[~scored.io].numpy(), scored.log_odds[scored.io].numpy()
+    return float(np.mean(io >= np.quantile(nio, 1 - required_recall, method="lower")))

@@ -1,0 +1,249 @@
+"""Which threshold costs least: one rule, from what an escape is worth, and its curve for the report.
+
+Scores are log-odds of nio, of images that the scoring network was not fitted to. Shapes: T thresholds, N images.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inspection.verdict import rounded
+from settings.schema import TrainingSettings
+from training.proof.certificate import recall_lower_bound
+
+_FEWEST_TAIL = 3
+_TAIL = {"nio": 1.5, "io": 2.0}  # of the square root of the images: so many of the outermost ones tell the tail
+_STEP, _REACH = 0.02, 12.0  # of the thresholds looked at; and how far beyond all scores
+_MOST_ASIDE = 0.06
+_RESAMPLED = 200
+_BAND = (5.0, 95.0)
+_SEED = 0
+
+Numbers = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Worth:
+    """What a process engineer says is wanted.
+
+    Attributes:
+        escape_cost: How many false calls one escape, a nio image judged io, is worth.
+        nio_share: Of the images that reach the inbox, in 0..1.
+        required_recall: In 0..1.
+    """
+
+    escape_cost: float
+    nio_share: float
+    required_recall: float
+
+    @classmethod
+    def of(cls, options: TrainingSettings) -> Worth:
+        """What the configuration says."""
+        return cls(options.escape_cost, options.nio_share, options.required_recall)
+
+    @property
+    def weight(self) -> float:
+        """The share of io images called nio that is worth as much as to miss every nio image."""
+        return self.escape_cost * self.nio_share / (1 - self.nio_share)
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Images of both labels; those of one part hang together.
+
+    Attributes:
+        nio: Of the nio images; infinite where one is nio whatever its score is.
+        io: Of the io images; negative infinite where one is on another budget.
+        nio_parts: What each of them shows.
+        io_parts: The same.
+        trusted: Parts whose label a person has confirmed.
+    """
+
+    nio: Numbers
+    io: Numbers
+    nio_parts: list[str]
+    io_parts: list[str]
+    trusted: frozenset[str] = frozenset()
+
+    def without(self, parts: Sequence[str]) -> Scores:
+        """The same less some parts."""
+        nio = [index for index, part in enumerate(self.nio_parts) if part not in parts]
+        io = [index for index, part in enumerate(self.io_parts) if part not in parts]
+        return Scores(
+            self.nio[nio],
+            self.io[io],
+            [self.nio_parts[index] for index in nio],
+            [self.io_parts[index] for index in io],
+            self.trusted,
+        )
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A threshold, in log-odds, and what it was chosen on.
+
+    Attributes:
+        threshold: An image is nio from it on.
+        aside: Parts that were set aside for the choice: they look like the other label, and cost more than their worth.
+        kept: The scores without them.
+    """
+
+    threshold: float
+    aside: list[str]
+    kept: Scores
+
+    @property
+    def probability(self) -> float:
+        """The threshold as verdicts compare it: rounded, an image is nio from this probability on."""
+        return rounded(1 / (1 + math.exp(-self.threshold)))
+
+    @property
+    def false_calls(self) -> float:
+        """The expected share of io images called nio, less those that are unidentified."""
+        return float(reached(self.kept.io, np.array([self.threshold]))[0])
+
+
+def choose(scores: Scores, worth: Worth) -> Choice:
+    """The threshold of least expected cost among those that keep the required recall as well as the scores can tell.
+
+    The cost is that of missed nio images plus that of false calls. How many of either a threshold makes is counted
+    within the scores and, beyond the outermost of them, told by their tails. The required recall is kept with a
+    confidence of 95 % where the nio images are enough to tell (299 for 99 %), otherwise none of them is missed.
+
+    A few wrong labels would decide that. So a part that looks like the other label, and that costs more false calls
+    than it is worth (one part's share of the nio images, by the stated cost), is set aside: the lowest first, at most
+    six in a hundred, and none that a person has confirmed.
+    """
+    aside: list[str] = []
+    parts = set(scores.nio_parts)
+    threshold, kept = least_cost(scores, worth), scores
+    while len(aside) < math.ceil(_MOST_ASIDE * len(parts)) and len(parts) - len(aside) > 2:
+        lowest = kept.nio_parts[int(np.argmin(kept.nio))]
+        others = kept.without([lowest])
+        cheaper = least_cost(others, worth)
+        saved = reached(scores.io, np.array([threshold, cheaper]))
+        if (
+            lowest in scores.trusted
+            or kept.nio[[part == lowest for part in kept.nio_parts]].mean() >= 0
+            or saved[0] - saved[1] <= worth.weight / len(parts)
+        ):
+            break
+        aside.append(lowest)
+        threshold, kept = cheaper, others
+    return Choice(threshold, aside, kept)
+
+
+def least_cost(scores: Scores, worth: Worth) -> float:
+    """The cheapest threshold that keeps the required recall, with no part set aside."""
+    thresholds = _grid(scores)
+    cost = worth.weight * missed(scores.nio, thresholds) + reached(scores.io, thresholds)
+    cost[thresholds > _recall_kept(scores.nio, worth.required_recall)] = np.inf
+    return float(thresholds[np.argmin(cost)])
+
+
+def _grid(scores: Scores) -> Numbers:
+    finite = np.concatenate([scores.nio[np.isfinite(scores.nio)], scores.io[np.isfinite(scores.io)], [0.0]])
+    return np.arange(finite.min() - _REACH, finite.max() + _REACH, _STEP)
+
+
+def _recall_kept(nio: Numbers, required_recall: float) -> float:
+    """The highest threshold that misses no more than the requirement allows.
+
+    After Tong, Feng and Li, "Neyman-Pearson classification algorithms and NP receiver operating characteristics",
+    Science Advances 2018.
+    """
+    allowed = 0
+    while allowed + 1 < len(nio) and recall_lower_bound(len(nio), allowed + 1) >= required_recall:
+        allowed += 1
+    return float(np.sort(nio)[allowed])
+
+
+def missed(nio: Numbers, thresholds_T: Numbers) -> Numbers:
+    """The expected share of nio images below each threshold `[T]`."""
+    return _beyond(-nio, -thresholds_T, _TAIL["nio"], inclusive=False)
+
+
+def reached(io: Numbers, thresholds_T: Numbers) -> Numbers:
+    """The expected share of io images at or above each threshold `[T]`."""
+    return _beyond(io, thresholds_T, _TAIL["io"], inclusive=True)
+
+
+def _beyond(values: Numbers, limits_T: Numbers, depth: float, *, inclusive: bool) -> Numbers:
+    """The share of new values beyond each limit: counted among those there are, and in the tail by its excesses.
+
+    The excesses of a tail are exponential; with their scale known from `k` of them only, new ones follow Lomax's
+    distribution (the predictive one, with the scale's prior that says nothing): the fewer there are, the longer it is.
+    After Weissman, "Estimation of parameters and large quantiles based on the k largest observations", JASA 1978.
+    """
+    rising = np.sort(values)
+    count = len(rising)
+    within = 1 - np.searchsorted(rising, limits_T, side="left" if inclusive else "right") / count
+    known = rising[np.isfinite(rising)]
+    k = min(max(_FEWEST_TAIL, math.ceil(depth * math.sqrt(count))), len(known) - 1)
+    if k < 1:
+        return within
+    begin = known[-k - 1]
+    excess = float((known[-k:] - begin).sum())
+    tail = (k / count) * (1 + np.maximum(limits_T - begin, 0) / max(excess, 1e-9)) ** -k
+    return np.where(limits_T > begin, tail, within)
+
+
+@dataclass(frozen=True)
+class Curve:
+    """What each threshold would cost, with its uncertainty: three rows each, low, expected and high `[3, T]`.
+
+    Attributes:
+        thresholds: In log-odds `[T]`.
+        recall: Share of the nio images.
+        false_calls: Share of the io images.
+        cost: In false calls per 10,000 images.
+    """
+
+    thresholds: Numbers
+    recall: Numbers
+    false_calls: Numbers
+    cost: Numbers
+
+
+def curve(choice: Choice, worth: Worth) -> Curve:
+    """The curve around a choice; the uncertainty by a bootstrap over parts."""
+    random = np.random.default_rng(_SEED)
+    kept = choice.kept
+    thresholds = np.linspace(choice.threshold - 6, choice.threshold + 6, 121)
+    drawn = [_point(kept.nio, kept.io, thresholds, worth)]
+    for _ in range(_RESAMPLED):
+        nio, io = (
+            _resampled(values, parts, random)
+            for values, parts in ((kept.nio, kept.nio_parts), (kept.io, kept.io_parts))
+        )
+        drawn.append(_point(nio, io, thresholds, worth))
+    low, high = np.percentile(np.stack(drawn[1:]), _BAND, axis=0)
+    recall, false_calls, cost = (np.stack(rows) for rows in zip(low, drawn[0], high, strict=True))
+    return Curve(thresholds, recall, false_calls, cost)
+
+
+def _point(nio: Numbers, io: Numbers, thresholds: Numbers, worth: Worth) -> Numbers:
+    misses, calls = missed(nio, thresholds), reached(io, thresholds)
+    images = 10_000 * (1 - worth.nio_share)
+    return np.stack([1 - misses, calls, images * (worth.weight * misses + calls)])
+
+
+def _resampled(values: Numbers, parts: Sequence[str], random: np.random.Generator) -> Numbers:
+    of_part: dict[str, list[float]] = {}
+    for part, value in zip(parts, values.tolist(), strict=True):
+        of_part.setdefault(part, []).append(value)
+    drawn = random.integers(0, len(of_part), len(of_part))
+    several = list(of_part.values())
+    return np.array([value for index in drawn for value in several[index]])
+
+
+def with_twice_the_nio(choice: Choice, worth: Worth) -> float:
+    """The expected share of false calls if there were twice as many nio images, and like these."""
+    kept = choice.kept
+    twice = Scores(np.tile(kept.nio, 2), kept.io, [*kept.nio_parts, *kept.nio_parts], kept.io_parts, kept.trusted)
+    return float(reached(kept.io, np.array([least_cost(twice, worth)]))[0])
