@@ -36,19 +36,15 @@ class Workload:
         )
 
 
-def workload(card: ModelCard, nio_share: float) -> Workload | None:
-    """What a model means for a line.
-
-    Args:
-        card: Of the model.
-        nio_share: Of the images that reach the inbox, in 0..1.
+def workload(card: ModelCard) -> Workload | None:
+    """What a model means for a line, of whose images `training.nio_share` are nio.
 
     Returns:
-        None where the card tells of no test.
+        None where the card tells of no test, or not of that share.
     """
-    test = card.metrics.get("test", {})
     try:
-        recall, false_call_rate = float(test["recall"]), float(test["false_call_rate"])
+        recall, false_call_rate = (float(card.metrics["test"][name]) for name in ("recall", "false_call_rate"))
+        nio_share = float(card.training_data["settings"]["nio_share"])
     except (KeyError, TypeError, ValueError):
         return None
     nio, io = IMAGES * nio_share, IMAGES * (1 - nio_share)

@@ -19,6 +19,7 @@ from filing import durable
 from filing.folders import Folders
 from filing.logs import Log
 from filing.names import utc
+from inspection.workload import workload
 from settings import Settings
 
 _STATUS_EVERY_S = 2.0
@@ -151,6 +152,7 @@ def _model_of(now: Present, product: Product) -> dict[str, Any]:
         "model": card.model_id if card else None,
         "threshold": card.threshold if card else None,
         "certificate": card.certificate_here() if card else None,
+        "workload": str(meant) if card and (meant := workload(card)) else None,
         "device": now.models.device if now.models and card else None,
     }
 

@@ -96,6 +96,7 @@ def as_text(status: Status) -> str:
         ("model", f"{status.model or 'none yet: solderwatch-train'}"),
         ("judging with", judging),
         ("certificate", (said.get("certificate") if in_use else None) or "-"),
+        ("that means", (said.get("workload") if in_use else None) or "-"),
     ]
     rows = [
         ("alive", alive),
@@ -180,4 +181,5 @@ def _product(name: str, of: dict[str, Any], said: dict[str, Any]) -> str:
         return f"{name}: {counts}; no model yet: solderwatch-train --product {name}"
     in_use = said.get("products", {}).get(name, {})
     standing = f", {in_use['certificate']}" if in_use.get("certificate") else ""
-    return f"{name}: {counts}; {in_use.get('model') or of['model']}{standing}"
+    meant = f"; {in_use['workload']}" if in_use.get("workload") else ""
+    return f"{name}: {counts}; {in_use.get('model') or of['model']}{standing}{meant}"

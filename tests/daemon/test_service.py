@@ -21,6 +21,7 @@ from PIL import Image
 
 from daemon.reporting.status import as_text, read_status
 from inspection.model import read_card
+from inspection.workload import workload
 from settings import load
 
 Disc = Callable[..., Any]
@@ -312,6 +313,8 @@ def test_status_tells_what_the_daemon_does(daemon: Daemon, images: dict[str, lis
     assert status.daemon["pid"] == daemon.pid
     card = read_card(daemon.folder / "models" / "current")
     assert status.daemon["certificate"] == str(card.certificate)
+    assert status.daemon["workload"] == str(workload(card))
+    assert "that means    of 10,000 images, 100 of them nio: " in as_text(status)
     assert f"certificate   indicative: {card.certificate.proof.missed} of" in as_text(status)  # type: ignore[union-attr]
     (loaded,) = daemon.events("model_loaded")
     assert loaded["certificate"] == {

@@ -6,19 +6,20 @@ import pytest
 import torch
 from torch import Tensor
 
-from inspection.novelty import Novelty, describe
+from inspection.novelty import APPEARANCE, Novelty, appearance, describe
 
 RNG = torch.Generator().manual_seed(0)
 STAGES = [torch.rand(3, 4, 8, 8, generator=RNG), torch.rand(3, 6, 4, 4, generator=RNG)]
 
 
-def fitted(farthest: float, oddest: float) -> Novelty:
+def fitted(farthest: float, oddest: float, strangest: float = 4.0) -> Novelty:
     """Of two numbers whose good images lie around (1, 2), spread twice as far in the second."""
     novelty = Novelty(2)
     novelty.centre.copy_(torch.tensor([1.0, 2.0]))
     novelty.whitening.copy_(torch.diag(torch.tensor([1.0, 0.5])))
     novelty.farthest.fill_(farthest)
     novelty.oddest.fill_(oddest)
+    novelty.strangest.fill_(strangest)
     return novelty
 
 
@@ -76,42 +77,86 @@ def test_distance_is_in_units_of_the_spread(point: tuple[float, float], distance
 
 
 @pytest.mark.parametrize(
-    ("distance", "oddness", "novelty"),
+    ("distance", "oddness", "strangeness", "novelty"),
     [
-        (0.0, -50.0, 0.0),
-        (1.0, -50.0, 0.5),
-        (2.0, -50.0, 1.0),
-        (6.0, -50.0, 3.0),
-        (0.0, 3.0, 1.0),
-        (1.0, 2.0, 0.5),
-        (1.0, 2.9, 0.904837),
-        (0.0, 4.0, 2.0),
-        (6.0, 4.0, 3.0),
-        (0.0, 1e5, 99998.0),
+        (0.0, -50.0, 0.0, 0.0),
+        (1.0, -50.0, 0.0, 0.5),
+        (2.0, -50.0, 1.0, 1.0),
+        (6.0, -50.0, 0.0, 3.0),
+        (0.0, 3.0, 0.0, 1.0),
+        (1.0, 2.0, 0.0, 0.5),
+        (1.0, 2.9, 0.0, 0.904837),
+        (0.0, 4.0, 0.0, 2.0),
+        (6.0, 4.0, 0.0, 3.0),
+        (0.0, 1e5, 0.0, 99998.0),
+        (1.0, 2.0, 4.0, 1.0),
+        (1.0, 4.0, 12.0, 3.0),
     ],
 )
-def test_the_greater_share_counts(distance: float, oddness: float, novelty: float) -> None:
-    """Novelty is 1 where either limit is reached, and the greater of the two; however odd, it stays a number."""
-    found = fitted(2.0, 3.0)(torch.tensor([distance]), torch.tensor([oddness]))
+def test_the_greatest_share_counts(distance: float, oddness: float, strangeness: float, novelty: float) -> None:
+    """Novelty is 1 where any limit is reached, and the greatest of the three; however odd, it stays a number."""
+    found = fitted(2.0, 3.0)(*(torch.tensor([value]) for value in (distance, oddness, strangeness)))
     assert found.item() == pytest.approx(novelty, abs=1e-5)
 
 
 def test_more_is_never_less() -> None:
-    """Farther or odder is never less novel, across the limits too."""
+    """Farther, odder or stranger is never less novel, across the limits too."""
     novelty = fitted(2.0, 3.0)
     rising = torch.linspace(-20, 20, 401)
-    assert (novelty(torch.zeros(401), rising).diff() >= 0).all()
-    assert (novelty((rising + 20) / 4, torch.zeros(401)).diff() >= 0).all()
+    nothing = torch.zeros(401)
+    assert (novelty(nothing, rising, nothing).diff() >= 0).all()
+    assert (novelty((rising + 20) / 4, nothing, nothing).diff() >= 0).all()
+    assert (novelty(nothing, nothing, (rising + 20) / 4).diff() >= 0).all()
 
 
 def test_nothing_is_novel_before_there_are_limits() -> None:
     """Not yet fitted, every image that has numbers has a novelty of 0."""
-    assert Novelty(2)(torch.tensor([0.0, 1e30]), torch.tensor([-3.0, 1e30])).tolist() == [0, 0]
+    huge = torch.tensor([0.0, 1e30])
+    assert Novelty(2)(huge, torch.tensor([-3.0, 1e30]), huge).tolist() == [0, 0]
 
 
 @pytest.mark.parametrize("value", [torch.nan, torch.inf])
 def test_no_number_stays_none(value: float) -> None:
-    """What the network has no number for is not taken for a good image, whichever of the two is missing."""
+    """What there is no number for is not taken for a good image, whichever of the three is missing."""
     one, broken = torch.tensor([1.0]), torch.tensor([value])
-    found: list[Tensor] = [fitted(2, 3)(broken, one), fitted(2, 3)(one, broken), fitted(2, 3)(broken, broken)]
+    given = [(broken, one, one), (one, broken, one), (one, one, broken), (broken, broken, broken)]
+    found: list[Tensor] = [fitted(2, 3)(*three) for three in given]
     assert not any(novelty.isfinite().any() for novelty in found)
+
+
+class TestAppearance:
+    """What the plain eye sees."""
+
+    good = torch.nn.functional.avg_pool2d(torch.randn(6, 1, 130, 130, generator=RNG), 3, stride=1) * 3
+
+    def apart(self, changed: Tensor) -> float:
+        """How far the images are from what they were, at least, in numbers that good images hardly differ in."""
+        return float((appearance(changed) - appearance(self.good)).abs().amax(dim=1).min())
+
+    def test_numbers(self) -> None:
+        """So many for each image, alone or in a batch, blank ones too."""
+        found = appearance(self.good)
+        assert found.shape == (6, APPEARANCE)
+        assert torch.allclose(found[:1], appearance(self.good[:1]), atol=1e-6)
+        assert appearance(torch.zeros(1, 1, 32, 32)).isfinite().all()
+
+    def test_where_something_lies_does_not_matter(self) -> None:
+        """Mirrored or turned, an image appears the same."""
+        assert self.apart(self.good.flip(3)) < 1e-5
+        assert torch.allclose(appearance(self.good.rot90(2, (2, 3))), appearance(self.good), atol=1e-5)
+
+    def test_brightness_grain_and_size_show(self) -> None:
+        """Saturated, dark, noisy, blurred, and shown at half or twice the size: each changes a number by far."""
+        half = torch.cat([torch.cat([self.good, self.good.flip(3)], 3)] * 2, 2)[:, :, ::2, ::2]
+        twice = torch.nn.functional.interpolate(self.good[:, :, 32:96, 32:96], scale_factor=2, mode="bilinear")
+        smooth = torch.nn.functional.avg_pool2d(self.good, 5, stride=1, padding=2)
+        changed = {
+            "saturated": (self.good + 2).clamp(max=2),
+            "dark": self.good - 2,
+            "noise": self.good + torch.randn(self.good.shape, generator=RNG),
+            "smooth": smooth,
+            "half": half,
+            "twice": twice,
+        }
+        found = {name: self.apart(images) for name, images in changed.items()}
+        assert all(apart > 0.25 for apart in found.values()), found

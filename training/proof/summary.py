@@ -31,7 +31,7 @@ def summary(card: ModelCard, choice: Choice, labels: LabelCheck, settings: Setti
             f"set aside for the threshold, for their labels look wrong: {', '.join(map(readable, named))}; if they are "
             "right, defects like these are missed"
         )
-    meant = workload(card, settings.training.nio_share)
+    meant = workload(card)
     if meant:
         lines.append(f"{meant} (training.nio_share: {settings.training.nio_share:g})")
     if labels.prices:

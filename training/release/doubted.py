@@ -34,11 +34,11 @@ def doubted(settings: Settings) -> str:
     lines = [f"{readable(folders[-1].name)}: {len(open_ones)} labels to check, {len(prices) - len(open_ones)} answered"]
     lines += [f"  {price}" for price in open_ones]
     if open_ones:
-        example = f"{readable(open_ones[0].part)},{ANSWERS[0]}"
-        lines.append(
-            f"look at them, and answer in {settings.paths.dataset / NAME}, a line each: {example} ({', '.join(ANSWERS)}); "
-            "then train anew"
-        )
+        lines += [
+            f"look at them, and answer in {settings.paths.dataset / NAME}, a line each, such as",
+            f"  {readable(open_ones[0].part)},{ANSWERS[0]}",
+            f"with one of {', '.join(ANSWERS)}; then train anew",
+        ]
     return "\n".join(lines)
 
 

@@ -370,6 +370,18 @@ def test_the_first_model(hold: Hold, challenger: Callable[..., Path]) -> None:
     assert record.summary.startswith("promoted: the first model; indicative: 0 of ")
 
 
+@pytest.mark.parametrize(("false_calls", "force"), [(0.98, False), (0.98, True), (0.4, False)])
+def test_a_first_model_of_no_use(
+    hold: Hold, challenger: Callable[..., Path], false_calls: float, *, force: bool
+) -> None:
+    """A first model that calls nearly every good image nio is not promoted, unless forced, and that is said."""
+    new = challenger(metrics={"test": {"recall": 1.0, "false_call_rate": false_calls}})
+    record = hold(new, champion=None, force=force)
+    assert record.promoted == (false_calls < 0.5 or force)
+    assert record.forced == force
+    assert ("calls 98% of good images nio: of no use" in record.summary) == (false_calls > 0.5)
+
+
 @pytest.mark.parametrize("damage", ["weights", "gone"])
 def test_a_damaged_champion(hold: Hold, challenger: Callable[..., Path], models: Path, damage: str) -> None:
     """A champion that cannot be loaded is no hurdle; that is said, and why."""
