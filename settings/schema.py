@@ -117,6 +117,7 @@ Suffix = Annotated[str, AfterValidator(_suffix)]
 NamesPattern = Annotated[str, AfterValidator(_names_pattern)]
 Regex = Annotated[str, AfterValidator(_regex)]
 ProductName = Annotated[str, BeforeValidator(product_name)]
+ImageSize = Annotated[int, Field(ge=32, le=1024, multiple_of=16)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 Probability = Annotated[float, Field(ge=0, le=1)]
 Folds = Annotated[Literal["auto"] | int, BeforeValidator(_folds)]
@@ -310,7 +311,8 @@ class BoardSettings(Section):
 class TrainingSettings(Section):
     """How a model is made from the labelled folders."""
 
-    image_size: Annotated[int, Field(ge=32, le=1024, multiple_of=16)] = 256
+    image_size: ImageSize | Literal["auto"] = 256
+    max_minutes: Annotated[float, Field(gt=0)] = 60.0
     architecture: Literal["residual", "plain"] = "residual"
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     unseen: Unseen = Unseen()
@@ -335,6 +337,13 @@ class TrainingSettings(Section):
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.2
     reconstruction_weight: Annotated[Rate, Field(ge=0)] = 1.0
     gate: GateSettings = GateSettings()
+
+    @property
+    def pixels(self) -> int:
+        """The image size where it is a number: `training.fitting.sizes.sized` makes it one."""
+        if self.image_size == "auto":
+            raise ConfigError("training.image_size: auto was not chosen yet")
+        return self.image_size
 
 
 class Product(Section):

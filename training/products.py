@@ -12,9 +12,9 @@ from inspection.errors import ModelError, NotPromotedError, SolderwatchError
 from inspection.files import readable
 from inspection.model import ModelCard, read_card
 from settings import Settings
-from training.data.answers import with_answers
-from training.data.dataset import read
+from training.data.answers import read_answered
 from training.fitting.build import say
+from training.fitting.sizes import with_any_size
 from training.refresh import refresh
 from training.release.gate import read_record
 from training.release.history import aligned, figures, model_folders, roles
@@ -60,11 +60,11 @@ def _refresh(name: str, own: Settings, *, even_unchanged: bool, force: bool) -> 
     try:
         with only_refresh(own.paths.models):
             say(f"read: {own.paths.dataset}")
-            dataset = with_answers(read(own), own.paths.dataset)
+            dataset = read_answered(with_any_size(own))
             if not even_unchanged and dataset.fingerprint() == _learnt_last(own.paths.models):
                 print("  unchanged since its newest model")
                 return _Outcome("unchanged")
-            refresh(own, dataset, force=force)
+            refresh(own, None if own.training.image_size == "auto" else dataset, force=force)
     except (SolderwatchError, OSError) as error:
         print(f"solderwatch-train: {name}: {error}", file=sys.stderr, flush=True)
         if isinstance(error, NotPromotedError):

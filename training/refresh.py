@@ -23,13 +23,14 @@ from inspection.inspector import Inspector
 from inspection.model import Certificate, Model, ModelCard, load, save
 from inspection.verdict import LABELS, Label
 from settings.schema import CURRENT, Settings
-from training.data.answers import with_answers
-from training.data.dataset import Dataset, LabelledImage, Part, page_of, read, split, units_of
+from training.data.answers import read_answered
+from training.data.dataset import Dataset, LabelledImage, Part, page_of, split, units_of
 from training.fitting import processes
 from training.fitting.build import Built, be_repeatable, build, say
 from training.fitting.checkpoint import NAME, Checkpoint, fingerprint
 from training.fitting.curve import what_may_help
 from training.fitting.reference import make_reference
+from training.fitting.sizes import sized
 from training.proof.certificate import Tested, certify
 from training.proof.evaluate import Evaluation, Judgement, evaluate, judge_files, table
 from training.proof.labels import check_labels
@@ -70,8 +71,9 @@ def refresh(settings: Settings, dataset: Dataset | None = None, *, force: bool =
     be_repeatable(settings.training.seed)
 
     if dataset is None:
+        settings = sized(settings)
         say(f"read: {settings.paths.dataset}")
-        dataset = with_answers(read(settings), settings.paths.dataset)
+        dataset = read_answered(settings)
     for path, reason in dataset.unreadable:
         print(f"  skipped {readable(str(path))}: {reason}")
     for kept, dropped in dataset.duplicates:

@@ -19,8 +19,8 @@ from typing import Literal, get_args
 from inspection.errors import DatasetError
 from inspection.files import readable
 from inspection.verdict import LABELS
-from settings.schema import RELABELLED
-from training.data.dataset import Dataset, LabelledImage
+from settings.schema import RELABELLED, Settings
+from training.data.dataset import Dataset, LabelledImage, read
 
 NAME = "labels.csv"
 
@@ -67,6 +67,11 @@ def labels_said(dataset: Path) -> dict[str, str]:
             content = json.loads(line)
             said[content["sha256"]] = content["label"]
     return said
+
+
+def read_answered(settings: Settings) -> Dataset:
+    """Read a data set, with what people said of its labels; see `read` and `with_answers`."""
+    return with_answers(read(settings), settings.paths.dataset)
 
 
 def with_answers(dataset: Dataset, folder: Path) -> Dataset:

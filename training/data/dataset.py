@@ -35,6 +35,7 @@ from training.data.memory import Room, room_for
 from training.fitting import processes
 
 Part = Literal["unseen", "test", "validation", "train"]
+_SOME = 50
 PARTS: tuple[Part, ...] = ("unseen", "test", "validation", "train")
 
 
@@ -113,6 +114,12 @@ def page_of(image: LabelledImage, page: int, limits: Limits) -> NDArray[np.float
     return image.grey[page].numpy() if data is None else open_stack(data, limits)[page].pixels
 
 
+def native_side(images: Sequence[LabelledImage], limits: Limits) -> float:
+    """The median of the longer sides of some of the images as their files have them, in pixels."""
+    some = images[:: max(1, len(images) // _SOME)]
+    return float(np.median([max(next(pages_of(image, limits)).shape) for image in some]))
+
+
 def read(settings: Settings) -> Dataset:
     """Read `dataset/io` and `dataset/nio`, recursively.
 
@@ -121,7 +128,7 @@ def read(settings: Settings) -> Dataset:
             both labels.
     """
     files = [(path, label) for label in LABELS for path in _image_files(settings, label)]
-    room = Room(len(files), settings.training.image_size)
+    room = Room(len(files), settings.training.pixels)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         loaded = pool.map(lambda item: _load(item[0], item[1], room, settings), files)
         results = list(tqdm(loaded, "read", len(files), unit="image", disable=None if not processes.rank() else True))
@@ -174,7 +181,7 @@ def _load(path: Path, label: Label, room: Room, settings: Settings) -> tuple[Lab
         grey_PSS = room.take(len(pages))
         for page, grey_SS in zip(pages, grey_PSS, strict=True):
             traces.append(trace(path.name, page))
-            grey_SS.copy_(resize(page.pixels, settings.training.image_size)[0])
+            grey_SS.copy_(resize(page.pixels, settings.training.pixels)[0])
     except ImageError as error:
         return str(error)
     except OSError as error:

@@ -123,7 +123,7 @@ def train(
         created=now(),
         architecture=options.architecture,
         dropout=options.dropout,
-        preprocessing=PreprocessingCard(image_size=options.image_size, mean=mean, std=std),
+        preprocessing=PreprocessingCard(image_size=options.pixels, mean=mean, std=std),
         threshold=1.0,
         training_data={},
         metrics={},

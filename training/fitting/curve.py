@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 
 from inspection.model import ModelCard
@@ -12,7 +11,8 @@ from settings.schema import TrainingSettings
 from training.data.dataset import LabelledImage, Part
 from training.fitting import processes
 from training.fitting.build import say, train
-from training.fitting.folds import Scored, deal, score
+from training.fitting.folds import deal, score
+from training.fitting.sizes import hindsight
 from training.proof.summary import of_no_use
 
 _SHARES = (0.5, 0.75, 1.0)
@@ -47,7 +47,7 @@ def what_may_help(
     for share in _SHARES:
         say(f"learning curve: {share:.0%} of the parts")
         model, _ = train(_share_of(seen, share), None, images, options, device)
-        found.append(_hindsight(score(model, left_out), options.required_recall))
+        found.append(hindsight(score(model, left_out), options.required_recall))
     lines = [
         "learning curve: with "
         + ", ".join(f"{share:.0%} of the parts {rate:.0%}" for share, rate in zip(_SHARES, found, strict=True))
@@ -67,8 +67,3 @@ def _share_of(images: Sequence[LabelledImage], share: float) -> list[LabelledIma
         groups = list(dict.fromkeys(image.group for image in images if image.label == label))
         kept.update(groups[: max(2, round(share * len(groups)))])
     return [image for image in images if image.group in kept]
-
-
-def _hindsight(scored: Scored, required_recall: float) -> float:
-    nio, io = scored.log_odds[~scored.io].numpy(), scored.log_odds[scored.io].numpy()
-    return float(np.mean(io >= np.quantile(nio, 1 - required_recall, method="lower")))
