@@ -19,8 +19,11 @@ Measure = Callable[[Sequence[int]], Iterator[Row]]
 
 MEASURES: dict[str, Measure] = {
     "bga": bga.measure,
+    "answered": bga.answered,
     "few": bga.few,
     "simulated": simulated.measure,
+    "few-nio": simulated.few_nio,
+    "flipped": simulated.flipped,
     "leave-one-out": simulated.leave_one_out,
     "strange": simulated.strange,
     "stacks": stacks.measure,

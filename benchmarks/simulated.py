@@ -7,14 +7,14 @@ import statistics
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.datasets import load_sample_image
 
-from benchmarks.bga import CPU, Figures, median, train_and_judge
+from benchmarks.bga import CPU, Figures, judged_by, median, train_and_judge
 from benchmarks.real_images import BGA
 from benchmarks.row import Row
 from inspection.image import decode
@@ -26,10 +26,13 @@ from simulator.simulate import DEFECTS, simulate
 from training.data.dataset import LabelledImage
 from training.fitting.build import be_repeatable, build
 from training.proof.evaluate import judge_files
+from training.proof.labels import check_labels
+from training.proof.threshold import Worth
 
 _SIDE = 128
 LEARNT_IO, LEARNT_NIO = 1800, 200
 _FRESH = 2000
+_FEW_IO = 1000
 LEAST_SEVERITY = 0.7
 """Of the defects, in what is learnt and what is judged."""
 _PER_DEFECT = 300
@@ -74,6 +77,65 @@ def measure(seeds: Sequence[int]) -> Iterator[Row]:
     )
     slowest = max(minutes)
     yield Row("training on 2,000 images at 128 px", "under 15 min on 2 cores", f"{slowest:.1f} min", slowest < 15)
+
+
+def few_nio(seeds: Sequence[int]) -> Iterator[Row]:
+    """The threshold from few nio images: 60, 120 and 240 of them, with 1,000 io."""
+    for nio, least in ((60, 0.985), (120, 0.99), (240, 0.99)):
+        runs = []
+        for seed in seeds:
+            seen = [one.image for one in images_of(seed, 2 * seed, io=_FEW_IO, nio=nio)]
+            runs.append(Figures.of(train_and_judge(seen, _fresh(seed), _options(seed))))
+            print(f"    {nio} nio, seed {seed}: {runs[-1]}", flush=True)
+        found = median(runs)
+        most = 3 * found.hindsight + 0.005
+        yield Row(
+            f"simulated, {_FEW_IO:,} io + {nio} nio, {2 * _FRESH:,} fresh: recall / false calls at our threshold",
+            f"at least {least:.1%} / at most 3 times hindsight + 0.5 %: {most:.2%}",
+            f"{found.recall:.2%} / {found.false_calls:.2%} (in hindsight {found.hindsight:.2%})",
+            found.recall >= least and found.false_calls <= most,
+        )
+
+
+def flipped(seeds: Sequence[int]) -> Iterator[Row]:
+    """Wrong labels, 3 % of 240 nio and 1 % of 1,000 io: how much dearer that is, and how early they are asked."""
+    clean, wrong, early = [], [], []
+    for seed in seeds:
+        seen = [one.image for one in images_of(seed, 2 * seed, io=_FEW_IO, nio=240)]
+        mixed, names = _with_wrong_labels(seen, seed)
+        be_repeatable(seed)
+        built = build({"train": mixed, "validation": []}, _options(seed), CPU)
+        prices = check_labels(built.scored, built.model, built.choice, Worth.of(_options(seed))).prices
+        early.append(statistics.mean(name in {price.part for price in prices[: 2 * len(names)]} for name in names))
+        judged = _fresh(seed)
+        wrong.append(Figures.of(judged_by(built.model, judged)))
+        clean.append(Figures.of(train_and_judge(seen, judged, _options(seed))))
+        print(f"    seed {seed}: {wrong[-1]}; clean {clean[-1]}; {early[-1]:.0%} asked early", flush=True)
+    dear, found = median(clean).false_calls, median(wrong)
+    yield Row(
+        "the same with 240 nio, 3 % of nio and 1 % of io labels wrong: recall / false calls",
+        f"at least 98.5 % / at most 1.5 times those with right labels: {1.5 * dear:.2%}",
+        f"{found.recall:.2%} / {found.false_calls:.2%}",
+        found.recall >= 0.985 and found.false_calls <= 1.5 * dear,
+    )
+    share = statistics.median(early)
+    yield Row("of n wrong labels, in the first 2n places of the list", "at least 80 %", f"{share:.0%}", share >= 0.8)
+
+
+def _with_wrong_labels(images: Sequence[LabelledImage], seed: int) -> tuple[list[LabelledImage], set[str]]:
+    """The same images with some labels exchanged, and which those are."""
+    random = np.random.default_rng(seed)
+    mixed, names = list(images), set()
+    for label, other, share in (("nio", "io", 0.03), ("io", "nio", 0.01)):
+        indices = [index for index, image in enumerate(images) if image.label == label]
+        for index in random.choice(indices, round(share * len(indices)), replace=False).tolist():
+            mixed[index] = replace(images[index], label=other)
+            names.add(images[index].path.name)
+    return mixed, names
+
+
+def _fresh(seed: int) -> list[LabelledImage]:
+    return [one.image for one in images_of(seed, 2 * seed + 1, io=_FRESH, nio=_FRESH)]
 
 
 def leave_one_out(seeds: Sequence[int]) -> Iterator[Row]:
