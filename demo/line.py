@@ -44,7 +44,6 @@ class Image:
 
     name: str
     path: Path
-    board: str
     product: str
     label: str
     defect: str
@@ -128,7 +127,7 @@ def _named(folders: Sequence[Path], product: Product, serials: Sequence[str]) ->
         row, column = divmod(joint % JOINTS, COLUMNS)
         for view, folder, truth in zip(VIEWS, folders, rows, strict=True):
             name = f"{product.name}_{board}_r{row + 1:02d}c{column + 1:02d}_view{view}.png"
-            yield Image(name, folder / truth["file"], board, product.name, truth["label"], truth["defect"])
+            yield Image(name, folder / truth["file"], product.name, truth["label"], truth["defect"])
 
 
 def _table(folder: Path) -> list[dict[str, str]]:
