@@ -93,7 +93,7 @@ def _judge(boards: Mapping[Board, Sequence[Image]]) -> dict[str, dict[str, Any]]
 
 def _deliver(boards: Mapping[Board, Sequence[Image]]) -> Iterator[Image]:
     """Drop one image after the other, behind a board's last one the marker; what is late comes when all is over."""
-    late = []
+    late: list[Image] = []
     for board, images in boards.items():
         in_time = images[:-1] if board.late else images
         late += images[len(in_time) :]
