@@ -24,6 +24,9 @@ from filing.names import free_names
 from inspection.files import ERROR_SUFFIX, MAP_SUFFIX, RECORD_SUFFIX, readable, sync
 
 Outcome = Literal["io", "nio", "quarantine"]
+NO_PRODUCT = "no product"
+"""The reason of an image in quarantine that none of the line's products takes."""
+
 Guard = Callable[[Claim], AbstractContextManager[None]]
 """Around each step of one image: what it keeps to itself costs the others nothing, what it lets through ends them."""
 

@@ -14,6 +14,7 @@ from scipy.ndimage import gaussian_filter
 
 from simulator.defects import DEFECTS, draw_severity, flawed_solder
 from simulator.errors import SimulationError
+from simulator.package import ANY, Package
 from simulator.phantom import draw_scene, draw_surroundings
 from simulator.rays import Field
 
@@ -140,6 +141,7 @@ def simulate_image(
     size: int | tuple[int, int] | None = None,
     severity: float | None = None,
     least_severity: float = 0.0,
+    package: Package = ANY,
 ) -> SimulatedImage:
     """Make one picture of one joint.
 
@@ -153,6 +155,7 @@ def simulate_image(
         size: side in pixels, or (height, width); None draws both from `SIDE_PX`.
         severity: 0 to 1; None draws one that is mostly well visible, with a tail to hard ones.
         least_severity: 0 to 1; a drawn severity is not below it. One that is given stays as it is.
+        package: what is not drawn of pitch, ball and view.
 
     Returns:
         Pixels, mask and what is true about them.
@@ -162,7 +165,7 @@ def simulate_image(
     """
     check_wanted(defect, bits, severity, least_severity)
     scene_rng, defect_rng, noise_rng = (np.random.default_rng(key) for key in rng.integers(2**63, size=3))
-    scene = draw_scene(scene_rng, size)
+    scene = draw_scene(scene_rng, size, package)
     around_hw = draw_surroundings(scene_rng, scene)
     machine = Machine.draw(scene_rng, 2.0 * scene.half * scene.mu["solder"])
     drawn = draw_severity(defect_rng, least=least_severity)

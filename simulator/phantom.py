@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
+from simulator.package import ANY, Package
 from simulator.rays import Field, Solid, View, along, cover, path_length, shared
 
 # Linear attenuation in 1/mm at 60 keV (NIST XCOM mass attenuation times density).
@@ -74,13 +75,13 @@ class Scene:
         return Solid(0.0, 0.0, -self.half, self.pad_radius, height, low=-self.half).path(self.view)
 
 
-def _draw_view(rng: np.random.Generator, size: int | tuple[int, int] | None, pitch: float) -> View:
+def _draw_view(rng: np.random.Generator, size: int | tuple[int, int] | None, pitch: float, package: Package) -> View:
     low, high = SIDE_PX
     side, aspect = int(rng.integers(low, high + 1)), rng.uniform(0.8, 1.25)
     other = min(max(round(side * aspect), low), high) if rng.random() < 0.6 else side
     height, width = (side, other) if size is None else (size, size) if isinstance(size, int) else size
     pixel = rng.uniform(*FIELD_PER_PITCH) * pitch / min(height, width)
-    tilt = math.radians(rng.uniform(0.0, 4.0) if rng.random() < 0.5 else rng.uniform(8.0, 35.0))
+    tilt = package.lean(rng.uniform(0.0, 4.0) if rng.random() < 0.5 else rng.uniform(8.0, 35.0))
     azimuth = rng.uniform(0.0, 2.0 * math.pi)
     off_u, off_v = rng.normal(0.0, 0.03 * pitch, size=2)
     v_hw, u_hw = np.mgrid[0:height, 0:width].astype(np.float32)
@@ -92,10 +93,12 @@ def _draw_view(rng: np.random.Generator, size: int | tuple[int, int] | None, pit
     )
 
 
-def draw_scene(rng: np.random.Generator, size: int | tuple[int, int] | None) -> Scene:
-    """A good joint and its neighbours; `size` is the side in pixels, or (height, width), or None to draw both."""
-    diameter = rng.uniform(*BALL_DIAMETER_MM)
-    pitch = diameter * rng.uniform(*PITCH_PER_DIAMETER)
+def draw_scene(rng: np.random.Generator, size: int | tuple[int, int] | None, package: Package = ANY) -> Scene:
+    """A good joint and its neighbours; `size` is the side in pixels, or (height, width), or None to draw both.
+
+    However much of it the package says, as many numbers are drawn: the rest is the same.
+    """
+    diameter, pitch = package.sizes(rng.uniform(*BALL_DIAMETER_MM), rng.uniform(*PITCH_PER_DIAMETER))
     half = diameter * rng.uniform(*STANDOFF_PER_DIAMETER) / 2.0
     pad_share = rng.uniform(*PAD_PER_BALL)
     radius = diameter / 2.0
@@ -111,7 +114,7 @@ def draw_scene(rng: np.random.Generator, size: int | tuple[int, int] | None) -> 
     energy = (rng.uniform(*TUBE_KEV) / 60.0) ** METAL_ENERGY_EXPONENT
     grid_angle = rng.normal(0.0, 0.03) + (math.pi / 4.0 if rng.random() < 0.2 else 0.0)
     scene = Scene(
-        view=_draw_view(rng, size, pitch),
+        view=_draw_view(rng, size, pitch, package),
         ball=ball,
         pad_radius=radius * pad_share,
         half=half,

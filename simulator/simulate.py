@@ -23,9 +23,10 @@ from tqdm import tqdm
 from simulator.defects import DEFECTS
 from simulator.errors import SimulationError
 from simulator.exposure import SimulatedImage, simulate_image
+from simulator.package import ANY, Package
 from simulator.slices import SimulatedStack, simulate_stack
 
-__all__ = ["DEFECTS", "SimulatedImage", "Simulation", "main", "simulate", "simulate_image"]
+__all__ = ["DEFECTS", "Package", "SimulatedImage", "Simulation", "main", "simulate", "simulate_image"]
 
 COLUMNS = ("file", "label", "defect", "severity", "seed", "index", "bits", "width", "height", "mask")
 STACK_COLUMNS = (*COLUMNS, "slices", "showing")
@@ -59,6 +60,7 @@ def simulate(
     size: int | None = None,
     defects: Sequence[str] = DEFECTS,
     least_severity: float = 0.0,
+    package: Package = ANY,
     slices: int = 1,
     progress: bool = False,
 ) -> Simulation:
@@ -79,6 +81,7 @@ def simulate(
         size: side in pixels of square images; None varies size and aspect.
         defects: some of `DEFECTS`.
         least_severity: 0 to 1; no nio image is less severe than that, and 0 lets in the hardest ones.
+        package: what is not drawn, joint by joint, of pitch, ball and view.
         slices: pages per file, each focused at another height of the joint.
         progress: show a bar on stderr if that is a terminal.
 
@@ -92,6 +95,8 @@ def simulate(
     _check(io=io, nio=nio, seed=seed, bits=bits, size=size, defects=defects, least_severity=least_severity)
     if not 1 <= slices <= MOST_SLICES:
         raise SimulationError(f"--slices must lie in 1..{MOST_SLICES}, not {slices}")
+    if slices > 1 and package.tilt is not None:
+        raise SimulationError("--tilt is of single images: for --slices the tube circles above the joint")
     _claim(out)
     rows = []
     plan = _plan(io, nio, seed, defects)
@@ -99,9 +104,11 @@ def simulate(
         rng = np.random.default_rng([seed, index])
         image: SimulatedImage | SimulatedStack
         if slices == 1:
-            image = simulate_image(rng, defect, bits=bits, size=size, least_severity=least_severity)
+            image = simulate_image(rng, defect, bits=bits, size=size, least_severity=least_severity, package=package)
         else:
-            image = simulate_stack(rng, defect, slices, bits=bits, size=size, least_severity=least_severity)
+            image = simulate_stack(
+                rng, defect, slices, bits=bits, size=size, least_severity=least_severity, package=package
+            )
         rows.append(_write(out, image, seed=seed, index=index))
     labels = out / "labels.csv"
     with labels.open("w", newline="", encoding="utf-8") as stream:
@@ -219,6 +226,17 @@ def _parser() -> argparse.ArgumentParser:
         default=0.0,
         help="no defective image is less severe than this: 0 (default; some are hard to see) to 1 (all obvious)",
     )
+    product = parser.add_argument_group(
+        "one product", "what all joints have in common; without these each is of a package of its own"
+    )
+    product.add_argument("--pitch", metavar="MM", type=float, help="from ball to ball: 1.2 to 3 diameters")
+    product.add_argument("--ball-size", metavar="MM", type=float, help="diameter of a ball: 0.1 to 1.5")
+    product.add_argument(
+        "--tilt",
+        metavar="DEG",
+        type=float,
+        help="by which the beam leans, 0 to 45; the same seed with another tilt gives other views of the same joints",
+    )
     parser.add_argument(
         "--slices",
         metavar="N",
@@ -245,6 +263,7 @@ def main(argv: list[str] | None = None) -> int:
             size=args.size,
             defects=defects,
             least_severity=args.least_severity,
+            package=Package(args.pitch, args.ball_size, args.tilt),
             slices=args.slices,
             progress=True,
         )

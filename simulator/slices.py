@@ -18,6 +18,7 @@ from scipy.special import j0
 
 from simulator.defects import draw_severity, flawed_solder
 from simulator.exposure import Machine, check_wanted, noticeable, stored
+from simulator.package import ANY, Package
 from simulator.phantom import Scene, draw_scene, draw_surroundings
 from simulator.rays import Field, View
 
@@ -62,6 +63,7 @@ def simulate_stack(
     size: int | tuple[int, int] | None = None,
     severity: float | None = None,
     least_severity: float = 0.0,
+    package: Package = ANY,
 ) -> SimulatedStack:
     """Make the slices of one joint.
 
@@ -75,13 +77,14 @@ def simulate_stack(
         size: side in pixels, or (height, width); None draws both.
         severity: 0 to 1; None draws one.
         least_severity: 0 to 1; a drawn severity is not below it.
+        package: what is not drawn of pitch and ball; its tilt counts for nothing, since the tube circles.
 
     Raises:
         SimulationError: an unknown defect, other bits than 8 and 16, or a severity outside 0..1, least or given.
     """
     check_wanted(defect, bits, severity, least_severity)
     scene_rng, defect_rng, noise_rng = (np.random.default_rng(key) for key in rng.integers(2**63, size=3))
-    scene, focus = _draw(scene_rng, size, slices)
+    scene, focus = _draw(scene_rng, size, slices, package)
     drawn = draw_severity(defect_rng, least=least_severity)
     # Each layer is drawn from a generator in the same state: they are layers of the same things.
     around_key, flaw_key = scene_rng.integers(2**63), defect_rng.integers(2**63)
@@ -105,9 +108,11 @@ def simulate_stack(
     return SimulatedStack(pixels_khw, masks_khw, "io" if defect is None else "nio", defect, graded)
 
 
-def _draw(rng: np.random.Generator, size: int | tuple[int, int] | None, slices: int) -> tuple[Scene, _Focus]:
+def _draw(
+    rng: np.random.Generator, size: int | tuple[int, int] | None, slices: int, package: Package
+) -> tuple[Scene, _Focus]:
     """A joint seen straight from above, and the heights to focus on."""
-    scene = draw_scene(rng, size)
+    scene = draw_scene(rng, size, package)
     middle = scene.half * rng.uniform(-OUT_OF_PLACE, OUT_OF_PLACE)
     heights = np.linspace(middle - OUTERMOST * scene.half, middle + OUTERMOST * scene.half, slices)
     focus = _Focus(

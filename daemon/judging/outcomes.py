@@ -7,14 +7,11 @@ from datetime import UTC, datetime
 
 from daemon.judging.steps import Judged
 from filing.claim import Claim
-from filing.decisions import Decision
+from filing.decisions import NO_PRODUCT, Decision
 from filing.names import utc
 from inspection.files import readable
 from inspection.inspector import Inspector
 from settings import Settings
-
-NO_PRODUCT = "no product"
-"""The reason of an image in quarantine."""
 
 
 def judged(

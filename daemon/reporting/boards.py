@@ -95,6 +95,7 @@ class Boards:
             self._catch_up(self._files)
             if all_of_it or started >= self._look_at:
                 self._look(self._files, in_hand)
+                self._look_at = started + _TOGETHER_S
             while ready := self._ready(all_of_it=all_of_it):
                 self._revise(self._files, ready)
                 if not all_of_it:
@@ -108,7 +109,6 @@ class Boards:
         self._say_failing(None)
         spent = self._clock() - started
         self._rest_until = self._clock() + min(spent * (1 / _SHARE - 1), _REST_AT_MOST_S)
-        self._look_at = max(self._look_at, started + _TOGETHER_S)
 
     def _hear(self, notes: Sequence[Note], within_s: float = _TOGETHER_S) -> None:
         self._journal.add(notes)

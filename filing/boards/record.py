@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from filing.decisions import NO_PRODUCT
 from inspection.files import ERROR_SUFFIX, RECORD_SUFFIX, readable
 from inspection.verdict import Label
 
@@ -124,8 +125,11 @@ class Note(_Part):
 
 
 def note_of(record: Mapping[str, Any]) -> Note | None:
-    """What an image's record, as its sidecar has it, says of its board; None where it names none or is none of ours."""
-    if record.get("board") is None:
+    """What an image's record, as its sidecar has it, says of its board; None where it names none or is none of ours.
+
+    Nor does an image of no product: nobody knows whose board it is of before `requeue` brings it back.
+    """
+    if record.get("board") is None or record.get("reason") == NO_PRODUCT:
         return None
     try:
         record = {name: readable(value) if isinstance(value, str) else value for name, value in record.items()}

@@ -166,6 +166,22 @@ def test_marker(bench: Make) -> None:
     assert (record["complete"]["by"], record["verdict"]) == ("marker", "io")
 
 
+@pytest.mark.parametrize("step_s", [0.01, 0.2, 0.99])
+@pytest.mark.parametrize("rule", [{"marker": ".done"}, {"quiet_s": 0.001}], ids=["marker", "quiet"])
+def test_the_end_is_seen_though_the_line_never_rests(bench: Make, rule: dict[str, Any], step_s: float) -> None:
+    """A line that does its round several times a second looks for boards that are complete as one that does so rarely.
+
+    It once looked only after a second without a round: never on a busy line, nor with a short `inbox.scan_s`.
+    """
+    line = bench(**rule)
+    line.later(step_s)
+    line.file("B1_j1_v1.png")
+    line.drop("B1.done")
+    for _ in range(round(3 / step_s)):
+        line.later(step_s)
+    assert line.record("B1")["complete"]
+
+
 @pytest.mark.parametrize("where", ["inbox", "in hand"])
 def test_marker_waits_for_images(bench: Make, where: str) -> None:
     """The producer wrote it after the last image, which is not judged yet."""

@@ -8,15 +8,18 @@ import os
 import shutil
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from bench import Bench, failing
+from harness import wait_until
 
+from daemon.judging.workers import Workers
 from filing import durable
+from filing.claim import Claim
 from inspection import picture
 from inspection.image import GreyImage, Limits, Stack, open_stack
 
@@ -54,25 +57,25 @@ def test_one_image_in_trouble_does_not_take_its_group_along(bench: Bench, monkey
 
 @pytest.mark.usefixtures("small_groups")
 def test_a_group_is_filed_while_the_next_one_is_judged(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first three images are visible before the workers are done with the second three."""
-    inspector = bench.judge_with_the_original(monkeypatch)
-    inspect, lock, begun = inspector.inspect, threading.Lock(), []
-    overlapped = threading.Event()
+    """The first three images are visible before the workers are done with any of the second three."""
+    submit, judge = Workers.submit, Workers._judge
+    groups: list[set[str]] = []
+    held = []
 
-    def slow(images: Any) -> Any:
-        with lock:
-            begun.append(1)
-            if len(begun) == 6:
-                for _ in range(200):
-                    if len(_visible(bench)) >= 3:
-                        overlapped.set()
-                        break
-                    bench.stop.wait(0.05)
-            return inspect(images)
+    def noted(workers: Workers, inspector: Any, claims: Sequence[Claim]) -> Any:
+        groups.append({claim.source.name for claim in claims})
+        return submit(workers, inspector, claims)
 
-    monkeypatch.setattr(inspector, "inspect", slow)
+    def slow(workers: Workers, twins: Any, claim: Claim) -> Any:
+        if len(groups) > 1 and claim.source.name in groups[1]:
+            wait_until(lambda: groups[0] <= set(_visible(bench)))
+            held.append(claim.source.name)
+        return judge(workers, twins, claim)
+
+    monkeypatch.setattr(Workers, "submit", noted)
+    monkeypatch.setattr(Workers, "_judge", slow)
     bench.line.run(once=True)
-    assert overlapped.is_set()
+    assert len(groups[0]) == len(held) == 3
     assert len(bench.events("decision")) == 12
 
 

@@ -141,6 +141,23 @@ def test_a_file_of_no_product_goes_to_quarantine_and_comes_back(folder: Path) ->
     assert _outcomes(again) == {"c/1.png": ("C", "nio")}
 
 
+def test_a_file_of_no_product_is_of_no_board(folder: Path) -> None:
+    """Nobody knows whose board it is of: no record without a product says that one is open, not even after requeue."""
+    boards = "names: {pattern: '(?P<board>B1)_(?P<joint>j\\d)'}\nboards: {complete: {joints: 1}}\n"
+    configure(folder, MATCHES, boards)
+    bench = Bench(folder)
+    _drop(folder, "c/B1_j1.png", "a/B1_j1.png")
+    bench.line.run(once=True)
+    configure(folder, MATCHES | {"C": "^c/"}, boards)
+    opinion(folder / "models" / "C", "nio")
+    settings = load(folder / "config.yaml")
+    assert [str(path) for path, _ in requeue(settings, [], open_log(settings.logs))] == ["c/B1_j1.png"]
+    again = Bench(folder)
+    again.line.run(once=True)
+    told = [(event["record"], event["verdict"]) for event in [*bench.events("board"), *again.events("board")]]
+    assert told == [("A/B1.json", "io"), ("C/B1.json", "nio")]
+
+
 def test_a_product_without_a_model_waits_and_the_others_go_on(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its files stay in the inbox, told once and counted; with a model they are judged, without a restart."""
     shutil.rmtree(folder / "models" / "B")

@@ -19,6 +19,7 @@ import pytest
 from harness import Daemon, Nursery, read_events, wait_until
 from PIL import Image
 
+from daemon.__main__ import main
 from daemon.reporting.status import as_text, read_status
 from inspection.model import read_card
 from inspection.workload import workload
@@ -47,6 +48,10 @@ def _drop(source: Path, folder: Path, name: str) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(source, target.with_name(target.name + ".part"))
     target.with_name(target.name + ".part").rename(target)
+
+
+def _check(line: Path) -> int:
+    return main(["check", "--config", str(line / "config.yaml")])
 
 
 def _filed(folder: Path) -> list[str]:
@@ -299,7 +304,9 @@ def test_a_second_daemon_is_refused(nursery: Nursery, daemon: Daemon) -> None:
     assert "another solderwatch" in second.output()
 
 
-def test_status_tells_what_the_daemon_does(daemon: Daemon, images: dict[str, list[Path]]) -> None:
+def test_status_tells_what_the_daemon_does(
+    daemon: Daemon, images: dict[str, list[Path]], capsys: pytest.CaptureFixture[str]
+) -> None:
     """Alive, model, counts, last verdict; and not alive once it has stopped or was killed."""
     settings = load(daemon.folder / "config.yaml")
     _drop(images["io"][0], daemon.folder, "one.png")
@@ -324,15 +331,8 @@ def test_status_tells_what_the_daemon_does(daemon: Daemon, images: dict[str, lis
     daemon.kill()
     daemon.wait()
     assert not read_status(settings).alive
-    done = subprocess.run(
-        [sys.executable, "-m", "daemon", "status", "--json"],
-        cwd=daemon.folder,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 1
-    assert json.loads(done.stdout)["counts"][event["verdict"]] == 1
+    assert main(["status", "--json", "--config", str(daemon.folder / "config.yaml")]) == 1
+    assert json.loads(capsys.readouterr().out)["counts"][event["verdict"]] == 1
 
 
 def test_systemd_hears_that_it_is_ready_alive_and_stopping(nursery: Nursery, line: Path, tmp_path: Path) -> None:
@@ -419,46 +419,42 @@ def test_a_closed_standard_output_costs_no_verdict(line: Path, images: dict[str,
     assert [json.loads(text)["file"] for text in lines if json.loads(text)["event"] == "decision"] == ["one.png"]
 
 
-def test_check_names_each_problem_and_its_mend(line: Path) -> None:
+def test_check_names_each_problem_and_its_mend(line: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """`check` exits 0 when all is well; else 1 with one line per problem."""
-
-    def check() -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "daemon", "check"], cwd=line, capture_output=True, text=True, check=False
-        )
-
-    done = check()
-    assert done.returncode == 0, done.stdout
-    assert "self-test" in done.stdout
-    assert "up to 64 (inbox.max_pages)" in done.stdout
+    assert _check(line) == 0
+    told = capsys.readouterr().out
+    assert "self-test" in told
+    assert "up to 64 (inbox.max_pages)" in told
     card = read_card(line / "models" / "current")
-    assert f"warning  certificate: {card.certificate}\n" in done.stdout
+    assert f"warning  certificate: {card.certificate}\n" in told
     with contextlib.suppress(FileNotFoundError):
         shutil.rmtree(line / "models")
     (line / "data" / "nio").rmdir()
     (line / "data" / "nio").write_text("a file, not a folder")
-    done = check()
-    assert done.returncode == 1
-    assert "paths.nio" in done.stdout
-    assert "solderwatch-train" in done.stdout
-    assert "Traceback" not in done.stderr
+    assert _check(line) == 1
+    told = capsys.readouterr().out
+    assert "paths.nio" in told
+    assert "solderwatch-train" in told
 
 
 @pytest.mark.parametrize("name", ["inbox", "io"])
-def test_a_folder_that_is_a_link_to_nothing(name: str, line: Path) -> None:
+def test_a_folder_that_is_a_link_to_nothing(
+    name: str, line: Path, nursery: Nursery, capsys: pytest.CaptureFixture[str]
+) -> None:
     """`check` and `run` say that it is a link, where it leads, and what to do; each such folder has its line."""
     (line / "data").mkdir()
     for folder in (name, "quarantine"):
         (line / "data" / folder).symlink_to(line / "not" / folder)
     said = f"paths.{name}: {line}/data/{name}: a link to {line}/not/{name}, which is not there: make or mount that"
-    for command in ("check", "run"):
-        done = subprocess.run(
-            [sys.executable, "-m", "daemon", command], cwd=line, capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 1
-        assert said in done.stdout + done.stderr
-        assert ("paths.quarantine" in done.stdout) == (command == "check")
-        assert "Traceback" not in done.stderr
+    assert _check(line) == 1
+    told = capsys.readouterr().out
+    assert said in told
+    assert "paths.quarantine" in told
+    daemon = nursery.start(line)
+    assert daemon.wait() == 1
+    assert said in daemon.output()
+    assert "paths.quarantine" not in daemon.output()
+    assert "Traceback" not in daemon.output()
 
 
 def test_an_inbox_that_becomes_a_link_to_nothing(daemon: Daemon, images: dict[str, list[Path]]) -> None:

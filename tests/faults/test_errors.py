@@ -57,8 +57,8 @@ def test_any_call_fails(ledger: Ledger, nursery: Nursery, image: Images, long: b
     """
     ledger.drop("lot/one.png", image(5))
     ledger.drop("rubbish.png", b"no picture at all")
-    first = 1 if long else 1 + 4 * _ERRORS.index(error)
-    _fail_at_each(ledger, nursery, error, first, every=1 if long else 13)
+    first = 1 if long else 1 + 6 * _ERRORS.index(error)
+    _fail_at_each(ledger, nursery, error, first, every=1 if long else 25)
 
 
 @pytest.mark.timeout(900)

@@ -67,7 +67,7 @@ def test_killed_at_any_call(ledger: Ledger, nursery: Nursery, image: Images, lon
         _mixed(ledger, image, nursery)
     else:
         ledger.drop("lot/one.png", image(5))
-    _kill_at_each(ledger, nursery, every=1 if long else 2)
+    _kill_at_each(ledger, nursery, every=1 if long else 5)
 
 
 @pytest.mark.timeout(900)
@@ -76,7 +76,7 @@ def test_killed_amid_a_group(ledger: Ledger, nursery: Nursery, image: Images, lo
     for number in (1, 2, 5):
         ledger.drop(f"lot{number % 2}/{number}.png", image(number))
     ledger.drop("rubbish.png", b"no picture at all")
-    _kill_at_each(ledger, nursery, every=1 if long else 9)
+    _kill_at_each(ledger, nursery, every=1 if long else 16)
 
 
 @pytest.mark.timeout(900)
@@ -90,7 +90,7 @@ def test_killed_amid_a_stack(
     if long:
         ledger.drop("damaged.tif", draw_stack(pages, damaged=4))
         ledger.drop("good.tif", draw_stack(pages[:2]))
-    _kill_at_each(ledger, nursery, every=1 if long else 4)
+    _kill_at_each(ledger, nursery, every=1 if long else 7)
 
 
 def test_killed_again_while_it_recovers(ledger: Ledger, nursery: Nursery, image: Images, long: bool) -> None:
@@ -99,7 +99,7 @@ def test_killed_again_while_it_recovers(ledger: Ledger, nursery: Nursery, image:
         ledger.drop(f"{number}.png", image(number))
     # One is decided, and maybe filed; two have all but their decision, or less.
     assert nursery.once(ledger.folder, Fault(at=2, only="rename decision.json")) == _KILLED
-    _kill_at_each(ledger, nursery, every=1 if long else 12)
+    _kill_at_each(ledger, nursery, every=1 if long else 17)
 
 
 @pytest.mark.timeout(900)
@@ -112,7 +112,7 @@ def test_killed_with_the_inbox_on_another_file_system(
     ledger.drop("lot/one.png", image(1))
     if long:
         ledger.drop("rubbish.png", b"no picture at all")
-    _kill_at_each(ledger, nursery, every=1 if long else 6, also=elsewhere, copies=True)
+    _kill_at_each(ledger, nursery, every=1 if long else 11, also=elsewhere, copies=True)
 
 
 @pytest.mark.timeout(900)
@@ -126,7 +126,7 @@ def test_killed_with_work_on_another_file_system(
     ledger.drop("lot/one.png", image(1))
     if long:
         ledger.drop("rubbish.png", b"no picture at all")
-    _kill_at_each(ledger, nursery, every=2 if long else 9, also=elsewhere, copies=True)
+    _kill_at_each(ledger, nursery, every=2 if long else 14, also=elsewhere, copies=True)
 
 
 def test_killed_with_done_markers(ledger: Ledger, nursery: Nursery, image: Images, long: bool) -> None:
@@ -169,7 +169,7 @@ def test_killed_at_any_system_call(ledger: Ledger, nursery: Nursery, image: Imag
         assert held.wait() == 0
     calls = re.findall(rf"^{held.pid} +(\w+)\(", counted.read_text(), re.MULTILINE)
     places = [(call, number) for call in _CALLS for number in range(1, calls.count(call) + 1)]
-    chosen = places if long else places[5::20]
+    chosen = places if long else places[5::35]
     never_came = 0
     with Trials() as trial:
         for call, number in chosen:

@@ -65,7 +65,7 @@ def test_killed_at_any_call(ledger: Ledger, nursery: Nursery, image: Images, lon
     expected = _boards(ledger.folder)
     assert expected["B1.json"]["complete"]
     calls = (ledger.folder / "calls").read_text().splitlines()
-    numbers = range(1, len(calls) + 1, 1 if long else 5)
+    numbers = range(1, len(calls) + 1, 1 if long else 11)
     died = 0
     with Trials() as trial:
         for number in numbers:
@@ -111,7 +111,7 @@ def test_an_operators_command_killed_at_any_call(
     expected = _boards(ledger.folder)
     calls = (ledger.folder / "calls").read_text().splitlines()
     with Trials() as trial:
-        for number in range(1, len(calls) + 1, 1 if long else 6):
+        for number in range(1, len(calls) + 1, 1 if long else 9):
             with trial(f"killed at call {number}, about {calls[number - 1]}"):
                 ledger.restore()
                 shutil.rmtree(ledger.folder / "dataset", ignore_errors=True)

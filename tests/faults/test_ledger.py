@@ -249,7 +249,7 @@ def test_killed_at_any_call_of_the_keeper(ledger: Ledger, nursery: Nursery, imag
     assert nursery.once(ledger.folder, Fault(at=10**9, keeper=True)) == 0
     calls = (ledger.folder / "calls").read_text().splitlines()
     assert {"BEGIN ledger.db", "COMMIT ledger.db", "INSERT ledger.db"} <= set(calls)
-    numbers = range(1, len(calls) + 1, 1 if long else len(calls) // 8)
+    numbers = range(1, len(calls) + 1, 1 if long else len(calls) // 6)
     died = 0
     with Trials() as trial:
         for number in numbers:

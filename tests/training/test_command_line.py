@@ -69,13 +69,14 @@ def test_every_mistake_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert all(key in told for key in ("training.epochs", "training.unseen.io", "devices"))
 
 
-def test_missing_dataset(tmp_path: Path) -> None:
+def test_missing_dataset(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Without labelled folders it exits with 1 and one line that says where they belong; no model is made."""
-    (tmp_path / "config.yaml").write_text("device: cpu\n", encoding="utf-8")
-    ended = run(tmp_path)
-    assert ended.returncode == 1
-    assert len(ended.stderr.splitlines()) == 1
-    assert str(tmp_path / "dataset" / "io") in ended.stderr
+    config = tmp_path / "config.yaml"
+    config.write_text("device: cpu\n", encoding="utf-8")
+    assert main(["--config", str(config)]) == 1
+    told = capsys.readouterr().err
+    assert len(told.splitlines()) == 1
+    assert str(tmp_path / "dataset" / "io") in told
     assert not list(tmp_path.glob("models/*/"))
 
 
