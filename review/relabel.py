@@ -1,4 +1,4 @@
-"""Takes an operator's word for an image that was judged, io or nio, against the verdict or confirming it; or takes it back.
+"""Takes an operator's word for an image that was judged: io or nio, against the verdict or confirming it; or no more.
 
 In this order, so that a crash at any point leaves the image whole in exactly one of io and nio, and the same command
 brings it to its end: the book and the copy in the data set; the sidecars under the other folder; the image; the log;
@@ -8,12 +8,9 @@ its board's record; then the sidecars that it left behind.
 from __future__ import annotations
 
 import contextlib
-import errno
 import getpass
 import hashlib
-import json
 import os
-import stat
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -32,9 +29,9 @@ from inspection.errors import SolderwatchError
 from inspection.files import MAP_SUFFIX, RECORD_SUFFIX, readable, sync
 from inspection.verdict import LABELS, Label
 from review.book import Books
+from review.judged import TEXTS, read, read_map, read_record, triple
 from settings import Settings
 
-_IN_BOOK = ("sha256", "file", "model", "verdict", "decision_id")
 _LOGGED = ("file", "verdict", "nio_probability", "model", "sha256", "decision_id", "outcome", "filed_as")
 
 
@@ -135,7 +132,7 @@ class _Operator:
         raise SolderwatchError(f"not in {io} or {nio}: only images that were judged can be relabelled")
 
     def _relabel(self, here: Label, image: Path, relative: Path) -> None:
-        record = _read_record(image)
+        record = read_record(image)
         if record is None:
             raise SolderwatchError(f"no judged image: {readable(relative.name)}{RECORD_SUFFIX} beside it is no record")
         self.touched.append((here, relative))
@@ -144,11 +141,11 @@ class _Operator:
         if here != target and not os.path.lexists(image):
             self._end(here, image, relative, record)
             return
-        data = _read(image)
+        data = read(image)
         if hashlib.sha256(data).hexdigest() != record["sha256"]:
             raise SolderwatchError("its bytes are not those that were judged; put it into the inbox to have it judged")
         at = utc(datetime.now(UTC))
-        known = {key: record[key] for key in _IN_BOOK}
+        known = {key: record[key] for key in TEXTS}
         act = {**known, "label": label, "by": self.name, "at": at, **self.remarks}
         if self.label is None:
             act["taken_back"] = True
@@ -187,12 +184,12 @@ class _Operator:
 
     def _move(self, target_folder: Label, image: Path, relative: Path, record: dict[str, Any]) -> dict[str, Any]:
         """Move an image to another folder, its sidecars first; nothing there is overwritten."""
-        picture = _read_map(image)
+        picture = read_map(image)
         with self.folders.beneath(target_folder, relative.parent, make=True) as folder:
             for name in free_names(relative.name):
                 target, place = folder / name, relative.parent / name
-                there = [path for path in _triple(target) if os.path.lexists(path)]
-                found = _read_record(target)
+                there = [path for path in triple(target) if os.path.lexists(path)]
+                found = read_record(target)
                 if there and not (found and found["decision_id"] == record["decision_id"]):
                     continue
                 self.touched.append((target_folder, place))
@@ -217,51 +214,13 @@ class _Operator:
             for name in free_names(relative.name):
                 if not os.path.lexists(folder / name):
                     break
-                found = _read_record(folder / name)
+                found = read_record(folder / name)
                 if found and found["decision_id"] == record["decision_id"] and acts(found):
                     self.touched.append((there, relative.parent / name))
                     self._tell(found, None)
                     _remove_sidecars(image)
                     return
         raise SolderwatchError("no such image")
-
-
-def _triple(image: Path) -> tuple[Path, Path, Path]:
-    return image, Path(f"{image}{MAP_SUFFIX}"), Path(f"{image}{RECORD_SUFFIX}")
-
-
-def _read(path: Path) -> bytes:
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except FileNotFoundError:
-        raise SolderwatchError("no such image") from None
-    except OSError as error:
-        if error.errno != errno.ELOOP:
-            raise
-        raise SolderwatchError("a link, not an image that was judged") from None
-    with os.fdopen(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise SolderwatchError("no regular file, so no image that was judged")
-        return file.read()
-
-
-def _read_map(image: Path) -> bytes | None:
-    """The map beside an image; None if somebody took it away."""
-    try:
-        return _read(Path(f"{image}{MAP_SUFFIX}"))
-    except SolderwatchError:
-        return None
-
-
-def _read_record(image: Path) -> dict[str, Any] | None:
-    """The record beside an image; None where there is none that this program wrote."""
-    try:
-        record = json.loads(_read(Path(f"{image}{RECORD_SUFFIX}")))
-        durable.to_json(record)  # refuses NaN and infinity, which could not be written again
-        texts = [record[key] for key in _IN_BOOK]
-        return record if record["verdict"] in LABELS and all(isinstance(text, str) for text in texts) else None
-    except (SolderwatchError, OSError, ValueError, KeyError, TypeError, RecursionError):
-        return None
 
 
 def _rewrite(image: Path, record: dict[str, Any]) -> None:
@@ -277,7 +236,7 @@ def _rewrite(image: Path, record: dict[str, Any]) -> None:
 
 def _appear(target: Path, image: Path, record: dict[str, Any], picture: bytes | None) -> None:
     """Let sidecars and then the image appear under a new name; the sidecars go again if it cannot."""
-    _, map_path, record_path = _triple(target)
+    _, map_path, record_path = triple(target)
     begun: list[Path] = []
     try:
         # The record first: it tells whose leftovers these are.
@@ -299,6 +258,6 @@ def _appear(target: Path, image: Path, record: dict[str, Any], picture: bytes | 
 
 def _remove_sidecars(image: Path) -> None:
     """The record last: with it an interrupted removal is taken up again."""
-    for path in _triple(image)[1:]:
+    for path in triple(image)[1:]:
         path.unlink(missing_ok=True)
     sync(image.parent)
