@@ -120,7 +120,12 @@ class Chart:
             line = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
             dash = ' stroke-dasharray="6 4"' if series.dashed else ""
             found.append(f'<polyline points="{line}" fill="none" stroke="{series.colour}" stroke-width="2"{dash}/>')
-            if not series.dashed:
+            if series.dashed:
+                found += [
+                    f'<line x1="{x - 7:.1f}" x2="{x + 7:.1f}" y1="{y:.1f}" y2="{y:.1f}" stroke="{series.colour}"/>'
+                    for x, y in points
+                ]
+            else:
                 found += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{series.colour}"/>' for x, y in points]
         return found
 

@@ -94,7 +94,7 @@ def says(image: Image) -> str:
     number = f"{image.nio_probability:.3g}, nio from {image.threshold:.3g} on"
     if image.reason == "unidentified":
         novelty = "no number" if image.novelty is None else f"{image.novelty:.2f} (limit 1)"
-        return f"not understood: unlike the good ones by {novelty}; as a defect {number}"
+        return f"not understood, novelty {novelty}; {number}"
     return f"{image.verdict}: {number}"
 
 

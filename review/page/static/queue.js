@@ -45,13 +45,17 @@ async function ask() {
     const have = [current, ...waiting].filter(Boolean).map((item) => item.seal);
     const { product, board, disputed } = told;
     const answer = await post("/api/next", { have, count: AHEAD - waiting.length + 1, product, board, disputed });
-    const known = new Set([...have, ...done.map((entry) => entry.item.seal)]);
-    for (const item of answer.items) {
-      if (known.has(item.seal) && !done.some((entry) => entry.skipped && entry.item.seal === item.seal)) continue;
+    waiting = waiting.filter((item) => !answer.lost.includes(item.seal));
+    const seals = (entries) => entries.map((entry) => entry.item.seal);
+    const held = new Set([current, ...waiting].map((item) => item?.seal));
+    const said = new Set(seals(done.filter((entry) => !entry.skipped))), skipped = new Set(seals(done));
+    const fresh = answer.items.filter((item) => !held.has(item.seal) && !skipped.has(item.seal));
+    // What was skipped comes again once there is nothing else.
+    const again = answer.items.filter((item) => !current && !waiting.length && !said.has(item.seal));
+    for (const item of fresh.length ? fresh : again) {
       waiting.push(item);
       picture(item, item.page);
     }
-    waiting = waiting.filter((item) => !answer.lost.includes(item.seal));
     count = answer.left;
     document.body.dataset.asked = Number(document.body.dataset.asked || 0) + 1;
   } catch (error) {
@@ -183,7 +187,7 @@ function undo() {
   const last = done.pop();
   if (!last) return say("nothing to take back");
   if (!outbox.drop(last.sent)) outbox.put("/api/undo", { seal: last.item.seal, skipped: last.skipped });
-  if (current) waiting.unshift(current);
+  waiting = [current, ...waiting].filter((item) => item && item.seal !== last.item.seal);
   current = last.item;
   say(`taken back: ${current.file}`);
   show(current.page);

@@ -26,7 +26,7 @@ export class Picture {
 
 export class Viewer {
   constructor(canvas, changed) {
-    Object.assign(this, { canvas, changed, picture: null, zoom: 0, x: 0, y: 0, showMap: true, opacity: 0.7, lens: false });
+    Object.assign(this, { canvas, changed, picture: null, zoom: 0, x: 0, y: 0, showMap: true, opacity: 0.45, lens: false });
     this.context = canvas.getContext("2d");
     this.pointers = new Map();
     this.mouse = null;
