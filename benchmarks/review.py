@@ -1,7 +1,7 @@
 """The operator's page with a hundred thousand open images: from a key to the next image on the screen.
 
-`python -m benchmarks.review` fills a ledger in a temporary folder, of which the first few hundred images are there to be
-looked at, opens the page in Debian's chromium, and gives a word five times a second. Everything is removed at the end.
+`python -m benchmarks.review` fills a ledger in a temporary folder, of which the first few hundred images are there to
+be looked at, opens the page in Debian's chromium, and gives a word five times a second. It removes all at the end.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ def _real(settings: Settings, name: str, number: int, draw: np.random.Generator)
     content = {
         "decision_id": f"d{number}", "file": name, "verdict": "nio", "reason": "defect", "model": "m", "outcome": "nio",
         "filed_as": name, "time": START.isoformat(), "nio_probability": 0.09 + number * 1e-6, "threshold": 0.09,
-        "novelty": 0.1, "sha256": hashlib.sha256(file.getvalue()).hexdigest(), "width": SIDE, "height": SIDE, "bits": 16,
+        "novelty": 0.1, "sha256": hashlib.sha256(file.getvalue()).hexdigest(), "width": SIDE, "height": SIDE,
     }  # fmt: skip
     Path(f"{image}.json").write_text(json.dumps(content), encoding="utf-8")
     found = read_record(f"{image}.json")
@@ -142,19 +142,18 @@ def _press(chromium: str, url: str, keys: int) -> None:
         window.locator("body[data-drawn]").wait_for(state="attached")
         begun = time.perf_counter()
         window.goto(url)
-        told = (time.perf_counter() - begun) * 1000
+        loaded = (time.perf_counter() - begun) * 1000
         window.locator("body[data-drawn]").wait_for(state="attached")
         first = (time.perf_counter() - begun) * 1000
-        print(f"page loaded: {told:.0f} ms; first image on it: {first:.0f} ms", flush=True)
+        print(f"page loaded: {loaded:.0f} ms; first image on it: {first:.0f} ms", flush=True)
         window.evaluate(WATCH)
         for number in range(keys):
             window.keyboard.press("i" if number % 2 else "n")
             window.wait_for_timeout(BETWEEN_MS)
         took = sorted(window.evaluate("window.took"))
         cuts = statistics.quantiles(took, n=100)
-        print(
-            f"key to next image, {len(took)} keys: median {cuts[49]:.0f} ms, p95 {cuts[94]:.0f} ms, worst {took[-1]:.0f}"
-        )
+        told = f"median {cuts[49]:.0f} ms, p95 {cuts[94]:.0f} ms, worst {took[-1]:.0f} ms"
+        print(f"key to next image, {len(took)} of {keys} keys: {told}")
         waiting = "JSON.parse(localStorage.getItem('outbox Ann') || '[]').length"
         begun = time.perf_counter()
         while window.evaluate(waiting):

@@ -13,6 +13,8 @@ from inspection.verdict import LABELS, Label
 from settings import Settings
 from settings.schema import RELABELLED
 
+_HEAD = 100
+
 
 @dataclass(frozen=True, slots=True)
 class Opinion:
@@ -62,7 +64,7 @@ class _Book:
     product: str
     path: Path
     read: int = 0
-    inode: int = 0
+    head: bytes = b""
     opinions: list[Opinion] = field(default_factory=list)
     subjects: dict[str, Subject] = field(default_factory=dict)
 
@@ -99,9 +101,11 @@ class Opinions:
 def _read_on(book: _Book) -> None:
     try:
         with book.path.open("rb") as file:
-            inode = book.path.stat().st_ino
-            if inode != book.inode or file.seek(0, 2) < book.read:
-                book.read, book.inode, book.opinions, book.subjects = 0, inode, [], {}
+            # Another book has another hash in its first line.
+            head = file.read(min(_HEAD, book.read) or _HEAD)
+            if not head.startswith(book.head) or file.seek(0, 2) < book.read:
+                book.read, book.opinions, book.subjects = 0, [], {}
+            book.head = head
             file.seek(book.read)
             lines = file.read()
     except OSError:

@@ -16,6 +16,7 @@ from inspection.image import decode
 Serve = Callable[..., Page]
 Enter = Callable[..., Any]
 PATIENCE_MS = 60_000
+WAITING = "localStorage.getItem(Object.keys(localStorage).find((key) => key.startsWith('outbox')))"
 
 
 def shown(window: Any, other_than: str = "") -> str:
@@ -52,7 +53,7 @@ def empty(window: Any) -> None:
 
 
 def test_a_shift_by_keys(page_line: PageLine, serve: Serve, enter: Enter, long: bool) -> None:
-    """Image after image gets its word with one key each; each word is on the image that was shown, in the queue's order."""
+    """Image after image gets its word with one key each; each word is on the image that was shown, in their order."""
     count = 200 if long else 15
     for number in range(count):
         page_line.file(f"nio/{number:03d}.png")
@@ -226,7 +227,7 @@ def test_window_and_level_at_full_depth(page_line: PageLine, serve: Serve, enter
 
 
 def test_map_zoom_and_magnifier(page_line: PageLine, serve: Serve, enter: Enter) -> None:
-    """The map lies where it belongs, goes and comes with one key, and has an opacity; zooming comes to single pixels."""
+    """The map lies where it belongs, goes and comes with one key, and has an opacity; zoom comes to single pixels."""
     page_line.file("nio/a.png")
     page_line.index()
     window = enter(serve())
@@ -238,7 +239,6 @@ def test_map_zoom_and_magnifier(page_line: PageLine, serve: Serve, enter: Enter)
         return np.flatnonzero(row[:, 0] - row[:, 2] > 30)
 
     # The middle row is at the lower edge of the hot quarter: look a little above it.
-    window.evaluate("document.getElementById('image')")
     window.keyboard.press("m")
     window.wait_for_timeout(200)
     assert coloured().size == 0
@@ -248,7 +248,7 @@ def test_map_zoom_and_magnifier(page_line: PageLine, serve: Serve, enter: Enter)
     assert coloured().size > 20
     assert coloured().max() < width * 0.55
     window.evaluate(
-        "(() => { const o = document.getElementById('opacity'); o.value = 0; o.dispatchEvent(new Event('input')); })()"
+        "const range = document.getElementById('opacity'); range.value = 0; range.dispatchEvent(new Event('input'))"
     )
     window.wait_for_timeout(200)
     assert coloured().size == 0
@@ -301,19 +301,28 @@ def test_dark_and_bright(page_line: PageLine, serve: Serve, enter: Enter, scheme
 
 
 CONTRAST = """(() => {
-  const lum = (c) => { const [r, g, b] = c.map((v) => { v /= 255; return v <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4; });
-    return .2126 * r + .7152 * g + .0722 * b; };
+  const linear = (v) => (v /= 255) <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4;
+  const lum = ([r, g, b]) => .2126 * linear(r) + .7152 * linear(g) + .0722 * linear(b);
   const read = (text) => text.match(/[\\d.]+/g).map(Number);
   const found = [];
   for (const element of document.querySelectorAll('body *')) {
     const own = [...element.childNodes].some((node) => node.nodeType === 3 && node.textContent.trim());
     if (!own || !element.checkVisibility() || element.disabled || element.closest('svg, .nothing, .unseen')) continue;
-    let behind = element, ground = [0, 0, 0, 0];
-    while (behind && (ground = read(getComputedStyle(behind).backgroundColor)).length === 4 && ground[3] === 0) behind = behind.parentElement;
-    const [one, two] = [lum(read(getComputedStyle(element).color).slice(0, 3)), lum(ground.slice(0, 3))].sort((a, b) => b - a);
+    let behind = element;
+    const ground = () => read(getComputedStyle(behind).backgroundColor);
+    while (ground()[3] === 0) behind = behind.parentElement;
+    const [one, two] = [lum(read(getComputedStyle(element).color)), lum(ground())].sort((a, b) => b - a);
     if ((one + .05) / (two + .05) < 4.5) found.push(`${element.tagName} ${element.textContent.trim().slice(0, 30)}`);
   }
   return found;
+})()"""
+
+
+NAMELESS = """(() => {
+  const said = (e) => e.textContent.trim() || e.getAttribute('aria-label') || e.title;
+  const named = (e) => said(e) || e.labels?.length || e.hasAttribute('alt');
+  const all = document.querySelectorAll('button, a, input:not([type=hidden]), img, canvas, svg[role]');
+  return [...all].filter((e) => !named(e)).map((e) => e.outerHTML);
 })()"""
 
 
@@ -327,11 +336,7 @@ def test_everything_has_a_name(page_line: PageLine, serve: Serve, enter: Enter) 
     for path in ("/", "/boards", "/board?board=B1", "/statistics"):
         if path != "/":
             window.goto(page.url + path)
-        nameless = window.evaluate(
-            "[...document.querySelectorAll('button, a, input:not([type=hidden]), img, canvas, svg[role]')].filter((e) => "
-            "!(e.textContent.trim() || e.getAttribute('aria-label') || e.title || e.labels?.length || e.hasAttribute('alt')))"
-            ".map((e) => e.outerHTML)"
-        )
+        nameless = window.evaluate(NAMELESS)
         assert nameless == [], path
         assert window.evaluate("document.querySelectorAll('[tabindex]:not([tabindex=\"0\"])').length") == 0
         assert window.evaluate("document.querySelectorAll('h1').length") == 1

@@ -3,7 +3,7 @@ import { post } from "./api.js";
 import { Outbox } from "./outbox.js";
 import { Picture, Viewer } from "./viewer.js";
 
-const AHEAD = 6, RENEW_MS = 30000, ASK_AGAIN_MS = 3000;
+const AHEAD = 8, RENEW_MS = 30000, ASK_AGAIN_MS = 3000;
 const told = JSON.parse(document.getElementById("told").textContent);
 const $ = (id) => document.getElementById(id);
 const fetched = new Map();  // pictures by seal and page
@@ -71,7 +71,7 @@ function advance() {
   comment = "";
   if (current) show(current.page); else empty();
   forget();
-  if (waiting.length <= AHEAD / 2) ask();
+  if (waiting.length <= AHEAD - 2) ask();
 }
 
 function empty() {
