@@ -56,7 +56,7 @@ class Visitor:
 
     def get(self, path: str, **headers: str) -> Answer:
         """Look at something."""
-        return self.ask("GET", path, **headers)
+        return self.ask("GET", path, None, **headers)
 
     def post(self, path: str, content: dict[str, Any], **headers: str) -> Answer:
         """Send JSON, as the page's scripts do."""
