@@ -47,6 +47,7 @@ def main() -> int:
     print(f"  {RUN}/data/io, {RUN}/data/nio   the judged images, each with .cam.png and .json")
     print(f"  {RUN}/data/boards   the answer for each board")
     print(f"  {RUN}/models/*/current/report/index.html   the trainings' reports")
+    print(f"Look at what it judged, and decide: (cd {RUN} && {sys.executable} -m review), then http://127.0.0.1:8417")
     print(f"Go on: (cd {RUN} && {sys.executable} -m daemon run), and drop images into {RUN}/data/inbox")
     return 0
 

@@ -12,14 +12,10 @@ from torch.nn import functional
 
 from inspection import png, residual
 from inspection.inspector import Inspection
+from inspection.overlay import BANNER, LONG_SIDE, OPACITY, overlay_size
 
-LONG_SIDE = 512
-"""Pixels; no picture is larger, whatever the image."""
-
-_BANNER = 52
 _NARROWEST = 300
 _MARGIN = 8
-_OPACITY = 0.65
 _COLOURS = {"io": (46, 125, 50), "nio": (198, 40, 40)}
 _HEATS = np.arange(256, dtype=np.float32)
 _GREENS = np.rint(214 * (1 - _HEATS / 255)).tolist()  # from yellow to red
@@ -40,13 +36,13 @@ def draw(pixels: NDArray[np.float32], inspection: Inspection, page: int = 1, pag
     """
     verdict = inspection.verdict
     first_line, which = f"{verdict.label}  ({verdict.reason})", f"page {page} of {pages}" if pages > 1 else ""
-    overlay = overlay_map(pixels, inspection.evidence, inspection.strength, LONG_SIDE - _BANNER)
+    overlay = overlay_map(pixels, inspection.evidence, inspection.strength, LONG_SIDE - BANNER)
     text_width = round(_font(22).getlength(first_line) + _font(14).getlength(which)) + 4 * _MARGIN
     width = max(overlay.width, _NARROWEST, text_width)
-    canvas = Image.new("RGB", (width, overlay.height + _BANNER), (24, 24, 24))
-    canvas.paste(overlay, ((width - overlay.width) // 2, _BANNER))
+    canvas = Image.new("RGB", (width, overlay.height + BANNER), (24, 24, 24))
+    canvas.paste(overlay, ((width - overlay.width) // 2, BANNER))
     write = ImageDraw.Draw(canvas)
-    write.rectangle((0, 0, width, _BANNER - 1), fill=_COLOURS[verdict.label])
+    write.rectangle((0, 0, width, BANNER - 1), fill=_COLOURS[verdict.label])
     write.text((_MARGIN, 3), first_line, "white", _font(22))
     write.text((width - _MARGIN, 10), which, "white", _font(14), anchor="ra")
     write.text((_MARGIN, 31), _second_line(inspection), "white", _font(14))
@@ -70,11 +66,10 @@ def overlay_map(pixels: NDArray[np.float32], evidence: NDArray[np.float32], opac
         opacity: In 0..1, of the strongest place.
         height: The result is at most this high and `LONG_SIDE` wide; small images are enlarged to it.
     """
-    scale = min(LONG_SIDE / pixels.shape[1], height / pixels.shape[0])
-    size = max(1, round(pixels.shape[1] * scale)), max(1, round(pixels.shape[0] * scale))
+    size = overlay_size(pixels.shape[1], pixels.shape[0], height)
     grey = Image.fromarray(_resized(_stretch(pixels), size))
     heat = Image.fromarray(np.rint(evidence * 255).astype(np.uint8)).resize(size, Image.Resampling.BICUBIC)
-    mask = heat.point(np.rint(_HEATS * (opacity * _OPACITY)).tolist())
+    mask = heat.point(np.rint(_HEATS * (opacity * OPACITY)).tolist())
     green = heat.point(_GREENS)
     red, blue = Image.new("L", size, 255), Image.new("L", size, 0)
     return Image.merge("RGB", [Image.composite(colour, grey, mask) for colour in (red, green, blue)])

@@ -73,12 +73,21 @@ class Books:
             DatasetError: Somebody put the same image there under the other label.
             SolderwatchError: It is of no product that the line has.
         """
+        product = self._product(record)
+        place = self._of(product).enter(act, name, data)
+        return place if product is None else f"{product}/{place}"
+
+    def withdraw(self, record: dict[str, Any], act: dict[str, Any], size: int) -> None:
+        """Enter an act after which the image is not to be learned; see `Book.withdraw`."""
+        self._of(self._product(record)).withdraw(act, size)
+
+    def _product(self, record: dict[str, Any]) -> str | None:
         if not self._settings.products:
-            return self._of(None).enter(act, name, data)
+            return None
         product = record.get("product") or self._settings.product_of(PurePath(record["file"]))
         if not isinstance(product, str) or product not in self._settings.products:
             raise SolderwatchError("of no product in the configuration: there is no data set to put it into")
-        return f"{product}/{self._of(product).enter(act, name, data)}"
+        return product
 
     def _of(self, product: str | None) -> Book:
         if product not in self._opened:
@@ -160,6 +169,17 @@ class Book:
             self._note(len(data), place)
             return place
         raise AssertionError("names never end")
+
+    def withdraw(self, act: dict[str, Any], size: int) -> None:
+        """Write an act down, and take the copies of the image that were made here out of the data set.
+
+        Args:
+            act: What was done: with `sha256`.
+            size: Of the image, in bytes.
+        """
+        ours = [place for place in self._find(act["sha256"], size) if (act["sha256"], place) in self._copies]
+        self._write(act | {"dataset": None, "copied": False})
+        self._remove(ours, size)
 
     def _find(self, sha256: str, size: int) -> list[str]:
         """Where in the data set the very same bytes are."""

@@ -1,4 +1,4 @@
-"""Takes an operator's word for an image that was judged: io or nio, against the verdict or confirming it.
+"""Takes an operator's word for an image that was judged: io or nio, against the verdict or confirming it; or no more.
 
 In this order, so that a crash at any point leaves the image whole in exactly one of io and nio, and the same command
 brings it to its end: the book and the copy in the data set; the sidecars under the other folder; the image; the log;
@@ -8,16 +8,14 @@ its board's record; then the sidecars that it left behind.
 from __future__ import annotations
 
 import contextlib
-import errno
 import getpass
 import hashlib
-import json
 import os
-import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from filing import durable
@@ -26,14 +24,14 @@ from filing.folders import Folders
 from filing.ledger import Place, tell
 from filing.logs import Log
 from filing.names import free_names, utc
+from filing.words import HISTORY, acts, standing
 from inspection.errors import SolderwatchError
 from inspection.files import MAP_SUFFIX, RECORD_SUFFIX, readable, sync
 from inspection.verdict import LABELS, Label
 from review.book import Books
+from review.judged import TEXTS, read, read_map, read_record, triple
 from settings import Settings
 
-_HISTORY = "relabelled"
-_IN_BOOK = ("sha256", "file", "model", "verdict", "decision_id")
 _LOGGED = ("file", "verdict", "nio_probability", "model", "sha256", "decision_id", "outcome", "filed_as")
 
 
@@ -45,15 +43,24 @@ class Refused:
     why: str
 
 
-def relabel(settings: Settings, images: Sequence[str], label: Label, by: str, log: Log) -> Iterator[Refused]:
+def relabel(
+    settings: Settings,
+    images: Sequence[str],
+    label: Label | None,
+    by: str,
+    log: Log,
+    remarks: Mapping[str, str | bool] = MappingProxyType({}),
+) -> Iterator[Refused]:
     """Label judged images, move those that are in the other folder, and copy all to the data set.
 
     Args:
         settings: The configuration.
         images: Paths of images, or of their sidecars, in `paths.io` and `paths.nio`.
-        label: What they are.
+        label: What they are; None takes the last word back: the one before stands again, or without one the verdict.
         by: Who says so.
         log: Told of each image.
+        remarks: What else is kept of the word: `reason`, `comment`, `shown`; with `disputed` two people disagree, and
+            the image is in nio and out of the data set until a third look.
 
     Yields:
         Those that could not be; the others are done all the same.
@@ -64,7 +71,7 @@ def relabel(settings: Settings, images: Sequence[str], label: Label, by: str, lo
     folders.look()
     boards = BoardFiles(settings, log) if settings.boards.complete else None
     with Books(settings) as books:
-        operator = _Operator(folders, books, label, readable(by), log, boards)
+        operator = _Operator(folders, books, label, readable(by), log, boards, remarks)
         try:
             for image in dict.fromkeys(_image_of(os.path.abspath(image)) for image in images):  # noqa: PTH100
                 try:
@@ -100,10 +107,11 @@ class _Operator:
 
     folders: Folders
     books: Books
-    label: Label
+    label: Label | None
     name: str
     log: Log
     boards: BoardFiles | None
+    remarks: Mapping[str, str | bool]
     touched: list[Place] = field(default_factory=list)
     """Where images lay that were relabelled, and where they lie now."""
 
@@ -124,49 +132,67 @@ class _Operator:
         raise SolderwatchError(f"not in {io} or {nio}: only images that were judged can be relabelled")
 
     def _relabel(self, here: Label, image: Path, relative: Path) -> None:
-        record = _read_record(image)
+        record = read_record(image)
         if record is None:
             raise SolderwatchError(f"no judged image: {readable(relative.name)}{RECORD_SUFFIX} beside it is no record")
         self.touched.append((here, relative))
-        if here != self.label and not os.path.lexists(image):
-            self._end(image, relative, record)
+        label = self._lasting(record)
+        target: Label = "nio" if self.remarks.get("disputed") else label or record["verdict"]
+        if here != target and not os.path.lexists(image):
+            self._end(here, image, relative, record)
             return
-        data = _read(image)
+        data = read(image)
         if hashlib.sha256(data).hexdigest() != record["sha256"]:
             raise SolderwatchError("its bytes are not those that were judged; put it into the inbox to have it judged")
         at = utc(datetime.now(UTC))
-        known = {key: record[key] for key in _IN_BOOK}
-        act = {**known, "label": self.label, "by": self.name, "at": at}
-        place = self.books.enter(record, act, relative.name, data)
-        history = [*_history(record), {"to": self.label, "by": self.name, "at": at}]
-        record = {**record, "outcome": self.label, _HISTORY: history}
-        if here == self.label:
+        known = {key: record[key] for key in TEXTS}
+        act = {**known, "label": label, "by": self.name, "at": at, **self.remarks}
+        if self.label is None:
+            act["taken_back"] = True
+        place = None
+        if label is None or self.remarks.get("disputed"):
+            self.books.withdraw(record, act, len(data))
+        else:
+            place = self.books.enter(record, act, relative.name, data)
+        history = [*acts(record), {"to": self.label, "by": self.name, "at": at, **self.remarks}]
+        record = {**record, "outcome": target, HISTORY: history}
+        if here == target:
             _rewrite(image, record)
             self._tell(record, place)
         else:
-            self._tell(self._move(image, relative, record), place)
+            self._tell(self._move(target, image, relative, record), place)
             _remove_sidecars(image)
 
+    def _lasting(self, record: dict[str, Any]) -> Label | None:
+        """The word that stands after this one."""
+        if self.label is not None:
+            return self.label
+        words: list[Label] = [word["to"] for word in standing(record)]
+        if not words:
+            raise SolderwatchError("nobody has said anything of it that could be taken back")
+        return words[-2] if words[1:] else None
+
     def _tell(self, record: dict[str, Any], place: str | None) -> None:
-        act = record[_HISTORY][-1]
+        act = record[HISTORY][-1]
         fields = {key: record.get(key) for key in _LOGGED}
-        told = {"label": act["to"], "by": act["by"], "at": act["at"], "dataset": place and readable(place)}
+        told = {"label": act["to"], **{key: value for key, value in act.items() if key != "to"}}
+        told["dataset"] = place and readable(place)
         self.log.info("relabelled", **fields, **told)
         if self.boards and (note := note_of(record)):
             # Told also where an earlier try was killed just before that.
             self.boards.revise({note.key: [note]}, again=[note.key])
 
-    def _move(self, image: Path, relative: Path, record: dict[str, Any]) -> dict[str, Any]:
-        """Move an image to the folder of its label, its sidecars first; nothing there is overwritten."""
-        picture = _read_map(image)
-        with self.folders.beneath(self.label, relative.parent, make=True) as folder:
+    def _move(self, target_folder: Label, image: Path, relative: Path, record: dict[str, Any]) -> dict[str, Any]:
+        """Move an image to another folder, its sidecars first; nothing there is overwritten."""
+        picture = read_map(image)
+        with self.folders.beneath(target_folder, relative.parent, make=True) as folder:
             for name in free_names(relative.name):
                 target, place = folder / name, relative.parent / name
-                there = [path for path in _triple(target) if os.path.lexists(path)]
-                found = _read_record(target)
+                there = [path for path in triple(target) if os.path.lexists(path)]
+                found = read_record(target)
                 if there and not (found and found["decision_id"] == record["decision_id"]):
                     continue
-                self.touched.append((self.label, place))
+                self.touched.append((target_folder, place))
                 try:
                     # Left by an earlier try. The image itself only where it had to be copied.
                     if found and target in there:
@@ -181,64 +207,20 @@ class _Operator:
                 return record
         raise AssertionError("names never end")
 
-    def _end(self, image: Path, relative: Path, record: dict[str, Any]) -> None:
+    def _end(self, here: Label, image: Path, relative: Path, record: dict[str, Any]) -> None:
         """An earlier try was killed after it had moved the image: only what it left behind is to be removed."""
-        with contextlib.suppress(FileNotFoundError), self.folders.beneath(self.label, relative.parent) as folder:
+        there = LABELS[1 - LABELS.index(here)]
+        with contextlib.suppress(FileNotFoundError), self.folders.beneath(there, relative.parent) as folder:
             for name in free_names(relative.name):
                 if not os.path.lexists(folder / name):
                     break
-                found = _read_record(folder / name)
-                if found and found["decision_id"] == record["decision_id"] and _history(found):
-                    self.touched.append((self.label, relative.parent / name))
+                found = read_record(folder / name)
+                if found and found["decision_id"] == record["decision_id"] and acts(found):
+                    self.touched.append((there, relative.parent / name))
                     self._tell(found, None)
                     _remove_sidecars(image)
                     return
         raise SolderwatchError("no such image")
-
-
-def _triple(image: Path) -> tuple[Path, Path, Path]:
-    return image, Path(f"{image}{MAP_SUFFIX}"), Path(f"{image}{RECORD_SUFFIX}")
-
-
-def _read(path: Path) -> bytes:
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except FileNotFoundError:
-        raise SolderwatchError("no such image") from None
-    except OSError as error:
-        if error.errno != errno.ELOOP:
-            raise
-        raise SolderwatchError("a link, not an image that was judged") from None
-    with os.fdopen(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise SolderwatchError("no regular file, so no image that was judged")
-        return file.read()
-
-
-def _read_map(image: Path) -> bytes | None:
-    """The map beside an image; None if somebody took it away."""
-    try:
-        return _read(Path(f"{image}{MAP_SUFFIX}"))
-    except SolderwatchError:
-        return None
-
-
-def _read_record(image: Path) -> dict[str, Any] | None:
-    """The record beside an image; None where there is none that this program wrote."""
-    try:
-        record = json.loads(_read(Path(f"{image}{RECORD_SUFFIX}")))
-        durable.to_json(record)  # refuses NaN and infinity, which could not be written again
-        texts = [record[key] for key in _IN_BOOK]
-        return record if record["verdict"] in LABELS and all(isinstance(text, str) for text in texts) else None
-    except (SolderwatchError, OSError, ValueError, KeyError, TypeError, RecursionError):
-        return None
-
-
-def _history(record: dict[str, Any]) -> list[dict[str, Any]]:
-    acts = record.get(_HISTORY)
-    if not isinstance(acts, list):
-        return []
-    return [act for act in acts if isinstance(act, dict) and {"to", "by", "at"} <= act.keys()]
 
 
 def _rewrite(image: Path, record: dict[str, Any]) -> None:
@@ -254,7 +236,7 @@ def _rewrite(image: Path, record: dict[str, Any]) -> None:
 
 def _appear(target: Path, image: Path, record: dict[str, Any], picture: bytes | None) -> None:
     """Let sidecars and then the image appear under a new name; the sidecars go again if it cannot."""
-    _, map_path, record_path = _triple(target)
+    _, map_path, record_path = triple(target)
     begun: list[Path] = []
     try:
         # The record first: it tells whose leftovers these are.
@@ -276,6 +258,6 @@ def _appear(target: Path, image: Path, record: dict[str, Any], picture: bytes | 
 
 def _remove_sidecars(image: Path) -> None:
     """The record last: with it an interrupted removal is taken up again."""
-    for path in _triple(image)[1:]:
+    for path in triple(image)[1:]:
         path.unlink(missing_ok=True)
     sync(image.parent)

@@ -5,6 +5,7 @@ Importing this costs no torch, so a wrong configuration is answered at once.
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
 from collections.abc import Iterator
@@ -95,6 +96,33 @@ def _device(value: str) -> str:
     return value
 
 
+def _address(value: str) -> str:
+    try:
+        return str(ipaddress.ip_address(value))
+    except ValueError:
+        raise ValueError("no IP address") from None
+
+
+def _header(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9-]*", value):
+        raise ValueError("no name of a header, such as X-Remote-User")
+    return value.lower()
+
+
+def _key(value: str) -> str:
+    if not re.fullmatch(r"space|[^\W\dA-Z]|[\[\],.;+*#-]", value):
+        raise ValueError("should be one key: a small letter, space, or one of [ ] , . ; + * # -")
+    return value
+
+
+def _reasons(value: list[str]) -> list[str]:
+    if any(not text.strip() or len(text) > 40 or not text.isprintable() for text in value):
+        raise ValueError("a reason is a word or two, of 40 characters at most")
+    if len(set(value)) < len(value):
+        raise ValueError("a reason stands there twice")
+    return value
+
+
 def _folds(value: object) -> object:
     if value != "auto" and (type(value) is not int or value not in {0, *range(2, 21)}):
         raise ValueError("should be auto, 0 for none, or 2 to 20: one fold would leave nothing to fit to")
@@ -111,6 +139,10 @@ def _number_like(value: object) -> object:
 ConfigPath = Annotated[Path, Field(strict=False), AfterValidator(_resolve)]
 FilePath = Annotated[Path, Field(strict=False), AfterValidator(_file_name), AfterValidator(_resolve)]
 PromPath = Annotated[FilePath, AfterValidator(_prom)]
+Address = Annotated[str, AfterValidator(_address)]
+Header = Annotated[str, AfterValidator(_header)]
+Key = Annotated[str, AfterValidator(_key)]
+Reasons = Annotated[list[str], Field(min_length=1, max_length=9), AfterValidator(_reasons)]
 Device = Annotated[str, AfterValidator(_device)]
 Ending = Annotated[str, AfterValidator(_ending)]
 Suffix = Annotated[str, AfterValidator(_suffix)]
@@ -346,6 +378,63 @@ class TrainingSettings(Section):
         return self.image_size
 
 
+class HotkeySettings(Section):
+    """What each key of the operator's page does; 1 to 9 are the reasons, ? shows all."""
+
+    defect: Key = "n"
+    good: Key = "i"
+    skip: Key = "space"
+    undo: Key = "u"
+    comment: Key = "c"
+    map: Key = "m"
+    magnifier: Key = "l"
+    darker: Key = "["
+    brighter: Key = "]"
+    reset: Key = "r"
+
+    @model_validator(mode="after")
+    def _differ(self) -> HotkeySettings:
+        said: dict[str, str] = {}
+        for name, key in self:
+            if key in said:
+                raise ValueError(f"{said[key]} and {name} are the same key, {key}: give each its own")
+            said[key] = name
+        return self
+
+
+class TlsSettings(Section):
+    """The plant's own certificate, for a page that others than this computer may open."""
+
+    certificate: FilePath
+    key: FilePath
+
+
+class ProxySettings(Section):
+    """A proxy that signs people in, and says in a header who it is."""
+
+    header: Header = "X-Remote-User"
+    addresses: Annotated[list[Address], Field(min_length=1)] = ["127.0.0.1"]
+
+
+class ReviewSettings(Section):
+    """The operator's page.
+
+    Attributes:
+        check_io: So many io images for each nio image are shown as well, without saying so.
+        repeat: So many images for each nio image are shown again, without saying so.
+        layout: CSV of joint, x, y; None: the names of joints say where they are, such as r2c5.
+    """
+
+    folder: ConfigPath = Path("data/review")
+    reasons: Reasons = ["void", "bridge", "missing", "insufficient", "head-in-pillow", "misalignment", "other"]
+    check_io: Annotated[float, Field(ge=0, le=0.5)] = 0.02
+    repeat: Annotated[float, Field(ge=0, le=0.5)] = 0.01
+    layout: FilePath | None = None
+    hotkeys: HotkeySettings = HotkeySettings()
+    tls: TlsSettings | None = None
+    behind_proxy: ProxySettings | None = None
+
+
 class Product(Section):
     """A type of board or package, which has a model of its own.
 
@@ -353,10 +442,12 @@ class Product(Section):
         match: A file is one of this product if this is found in its path below the inbox; None: if the group `product`
             of `names.pattern` is the product's name.
         training: What differs from the line's `training`.
+        reasons: Instead of the line's `review.reasons`.
     """
 
     match: Regex | None = None
     training: TrainingSettings = TrainingSettings()
+    reasons: Reasons | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -384,6 +475,7 @@ class Settings(Section):
     drift: DriftSettings
     logs: LogSettings
     metrics: MetricsSettings
+    review: ReviewSettings
     training: TrainingSettings
     products: dict[ProductName, Product]
 
@@ -395,6 +487,11 @@ class Settings(Section):
         for name, product in self.products.items():
             if re.search(product.match, path.as_posix()) if product.match is not None else name == said:
                 yield name
+
+    def reasons_of(self, product: str) -> list[str]:
+        """What an operator may say is wrong with images of a product; for one that we do not know, the line's."""
+        found = self.products.get(product)
+        return (found and found.reasons) or self.review.reasons
 
     def product_of(self, path: PurePath) -> str | None:
         """The product that a file is of, by its path below the inbox.
@@ -466,6 +563,7 @@ class Settings(Section):
     @model_validator(mode="after")
     def _files_are_apart(self) -> Settings:
         files = {"paths.ledger": self.paths.ledger, "logs.file": self.logs.file, "metrics.file": self.metrics.file}
+        files["review.folder"] = self.review.folder
         there = {key: _real(file) for key, file in files.items() if file}
         for key, file in there.items():
             for name, path in self.paths.folders.items():

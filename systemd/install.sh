@@ -5,7 +5,7 @@ umask 022
 
 usage() {
     cat <<'HELP'
-Usage: sudo ./systemd/install.sh [--gpu] [--training] [--wheels DIR]
+Usage: sudo ./systemd/install.sh [--gpu] [--training] [--review] [--wheels DIR]
        sudo ./systemd/install.sh --remove [--purge]
 
 Installs Solderwatch as a systemd service and starts it. To upgrade, run it again with the same options: the line keeps
@@ -14,8 +14,9 @@ judging until the new version is complete, and a failed run leaves the old one i
   --gpu          let the service use NVIDIA devices; the driver must be installed
   --training     install solderwatch-train too, and its weekly timer, which stays off until you say
                  systemctl enable --now solderwatch-train.timer
+  --review       install and start the operator's page too, solderwatch-review, on http://127.0.0.1:8417
   --wheels DIR   take all packages from DIR, without a network. To fill DIR, on a connected PC of the same kind
-                 (requirements/training.txt for --training):
+                 (requirements/training.txt for --training, requirements/review.txt for --review alone):
                  python3.11 -m pip download --require-hashes --only-binary=:all: -r requirements/line.txt -d DIR
   --remove       take it away again; keeps /etc/solderwatch, /var/lib/solderwatch and /var/log/solderwatch
   --purge        with --remove: delete those too, with every image, model and decision in them, and the user
@@ -50,18 +51,21 @@ config=/etc/solderwatch/config.yaml
 units=$root/usr/local/lib/systemd/system
 sysusers=$root/usr/local/lib/sysusers.d/solderwatch.conf
 tmpfiles=$root/usr/local/lib/tmpfiles.d/solderwatch.conf
+review_sysusers=$root/usr/local/lib/sysusers.d/solderwatch-review.conf
+review_tmpfiles=$root/usr/local/lib/tmpfiles.d/solderwatch-review.conf
 logrotate=$root/etc/logrotate.d/solderwatch
 
 copy=
 trap 'rm -rf "$copy"' EXIT
 
-gpu=false training=false remove=false purge=false wheels='' waiting=''
+gpu=false training=false review=false remove=false purge=false wheels='' waiting=''
 
 parse() {
     while [ $# -gt 0 ]; do
         case $1 in
             --gpu) gpu=true ;;
             --training) training=true ;;
+            --review) review=true ;;
             --wheels)
                 [ -d "${2:-}" ] || die "--wheels wants a folder, not '${2:-}'" 2
                 wheels=$(CDPATH='' cd -- "$2" && pwd)
@@ -80,8 +84,8 @@ parse() {
     if $purge && ! $remove; then
         die "--purge goes with --remove" 2
     fi
-    if $remove && { $gpu || $training || [ -n "$wheels" ]; }; then
-        die "--remove takes everything: leave out --gpu, --training and --wheels" 2
+    if $remove && { $gpu || $training || $review || [ -n "$wheels" ]; }; then
+        die "--remove takes everything: leave out --gpu, --training, --review and --wheels" 2
     fi
 }
 
@@ -118,6 +122,8 @@ copy_sources() {
 # One venv per content, made complete before the link turns to it: an upgrade that fails changes nothing.
 install_venv() {
     lock=$repo/requirements/line.txt
+    if $review; then lock=$repo/requirements/review.txt; fi
+    # It has the page's packages as well.
     if $training; then lock=$repo/requirements/training.txt; fi
     copy_sources
     key=$( (echo "$python" && cat "$lock" && cd "$copy" && find . -type f | LC_ALL=C sort | xargs cat) | sha256sum | cut -c 1-12)
@@ -183,6 +189,11 @@ install_units() {
     if $gpu && $training; then gpu_training=true; fi
     put_if "$gpu_training" drop-in/gpu.conf "$units/solderwatch-train.service.d/gpu.conf"
 
+    if ! $review; then disable solderwatch-review.service; fi
+    put_if "$review" solderwatch-review.service "$units/solderwatch-review.service"
+    put_if "$review" sysusers.d/solderwatch-review.conf "$review_sysusers"
+    put_if "$review" tmpfiles.d/solderwatch-review.conf "$review_tmpfiles"
+
     put sysusers.d/solderwatch.conf "$sysusers"
     put tmpfiles.d/solderwatch.conf "$tmpfiles"
     [ -e "$logrotate" ] || put logrotate.d/solderwatch "$logrotate"
@@ -204,8 +215,9 @@ service_config() {
         }
         section == "paths:" && /^  ledger:/ { set("/var/lib/solderwatch/ledger.db"); next }
         section == "logs:" && /^  file:/ { set("/var/log/solderwatch/decisions.jsonl"); next }
+        section == "review:" && /^  folder:/ { set("/var/lib/solderwatch/review"); next }
         { print }
-        END { exit count != 10 }
+        END { exit count != 11 }
     ' "$repo/config.yaml"
 }
 
@@ -214,7 +226,7 @@ install_config() {
     install -d -m 0755 "$(dirname "$target")"
     service_config >"$target.new" || {
         rm -f "$target.new"
-        die "$repo/config.yaml lacks one of the nine paths or logs.file"
+        die "$repo/config.yaml lacks one of the nine paths, review.folder or logs.file"
     }
     if [ ! -e "$target" ]; then
         mv "$target.new" "$target"
@@ -250,6 +262,10 @@ await_start() {
 start() {
     systemd-sysusers "$sysusers"
     systemd-tmpfiles --create "$tmpfiles"
+    if $review; then
+        systemd-sysusers "$review_sysusers"
+        systemd-tmpfiles --create "$review_tmpfiles"
+    fi
     systemctl daemon-reload
     systemctl --quiet enable solderwatch.service
     cd /
@@ -268,14 +284,23 @@ start() {
             say "(it comes with --training); or bring a model that was trained elsewhere to /var/lib/solderwatch/models"
             ;;
     esac
+    if $review; then start_review; fi
     drop_old_venvs
     if $gpu; then say "with 'device: cuda' in $config it never judges on the CPU instead"; fi
 }
 
+start_review() {
+    systemctl --quiet enable solderwatch-review.service
+    systemctl restart solderwatch-review.service
+    say "the operator's page is on http://127.0.0.1:8417"
+}
+
 remove() {
+    disable solderwatch-review.service
     disable solderwatch-train.timer
     disable solderwatch-train.service
     disable solderwatch.service
+    rm -f "$review_sysusers" "$review_tmpfiles" "$units/solderwatch-review.service"
     rm -f "$sysusers" "$tmpfiles" "$units/solderwatch.service" "$units/solderwatch-train.service" \
         "$units/solderwatch-train.timer" "$root/var/lib/systemd/timers/stamp-solderwatch-train.timer"
     rm -rf "$units/solderwatch.service.d" "$units/solderwatch-train.service.d" "$opt" "$root/var/cache/solderwatch"
@@ -287,8 +312,10 @@ remove() {
 purge() {
     # A network share that is mounted in there is not ours to empty.
     rm -rf --one-file-system "$root/etc/solderwatch" "$root/var/lib/solderwatch" "$root/var/log/solderwatch" "$logrotate" \
-        "$root/etc/systemd/system/solderwatch.service.d" "$root/etc/systemd/system/solderwatch-train.service.d"
+        "$root/etc/systemd/system/solderwatch.service.d" "$root/etc/systemd/system/solderwatch-train.service.d" \
+        "$root/etc/systemd/system/solderwatch-review.service.d"
     [ -z "$root" ] || return 0
+    userdel solderwatch-review 2>/dev/null || :
     userdel solderwatch 2>/dev/null || :
     groupdel solderwatch 2>/dev/null || :
 }

@@ -25,6 +25,8 @@ from inspection.novelty import DESCRIPTION, Novelty
 from settings import load
 from training.refresh import refresh
 
+pytest_plugins = ["page_browser"]
+
 REAL_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 """Real X-ray images beside the checkout; a user has none of them."""
 

@@ -5,7 +5,6 @@ docs/board.schema.json is `json_schema()`, for those who read records.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
@@ -13,6 +12,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field
 
 from filing.decisions import NO_PRODUCT
+from filing.words import HISTORY, standing
 from inspection.files import ERROR_SUFFIX, RECORD_SUFFIX, readable
 from inspection.verdict import Label
 
@@ -134,7 +134,8 @@ def note_of(record: Mapping[str, Any]) -> Note | None:
     try:
         record = {name: readable(value) if isinstance(value, str) else value for name, value in record.items()}
         outcome = record["outcome"]
-        words = record.get("relabelled") or [{"to": None, "at": record["time"]}]
+        words = standing(record)
+        last = (record.get(HISTORY) or [{"to": None, "at": record["time"]}])[-1]
         suffix = ERROR_SUFFIX if outcome == "quarantine" else RECORD_SUFFIX
         return Note(
             product=record.get("product"),
@@ -145,11 +146,11 @@ def note_of(record: Mapping[str, Any]) -> Note | None:
                 outcome=outcome,
                 verdict=record.get("verdict"),
                 reason=record.get("reason", record.get("error")),
-                word=words[-1]["to"],
+                word=last["to"] or (words[-1]["to"] if words else None),
                 file=record["file"],
                 record=str(Path(outcome, f"{record['filed_as']}{suffix}")),
                 time=record["time"],
-                at=words[-1]["at"],
+                at=last["at"],
                 model=record.get("model"),
                 decision_id=record["decision_id"],
             ),

@@ -26,6 +26,7 @@ from inspection.errors import LedgerError
 _PAGE = 500
 _FIRST, _LAST = (0, -1.0, 0, -1), 2**62
 _RATE_MS = 300_000
+_NEAR = 20_000
 _EPOCH = date(1970, 1, 1)
 # Left to itself the planner scans a year's images now and then.
 _BY_TIME, _BY_BOARD, _TO_REVIEW = (f"image INDEXED BY image_{index}" for index in ("by_time", "by_board", "to_review"))
@@ -180,6 +181,26 @@ class Ledger:
         where = f"product = ? AND {where} {order}"
         found = [self._images(_TO_REVIEW, where, (name, *last, count)) for name in names]
         return list(islice(heapq.merge(*found, key=_review_order), count))
+
+    def drawn(self, draws: Sequence[float], outcome: Outcome, product: str, word: str | None) -> list[Image]:
+        """Images drawn by lot, with hardly a preference: of each draw the next one that fits, if there is one near.
+
+        Args:
+            draws: Random numbers in 0..1.
+            outcome: Of these.
+            product: Of this one.
+            word: With this word, `""` without one; None: with any.
+        """
+        ((last,),) = self._run("SELECT ifnull(max(id), 0) FROM image")
+        where = "image.id BETWEEN ? AND ? AND image.outcome = ? AND product = ? AND word {} ? ORDER BY image.id LIMIT 1"
+        found: dict[int, Image] = {}
+        for draw in draws:
+            first = int(draw * last) + 1
+            values = (first, first + _NEAR, OUTCOMES.index(outcome), product, word or "")
+            # Left to itself the planner looks through all images of the product.
+            images = self._images("image NOT INDEXED", where.format("<>" if word is None else "="), values)
+            found |= {image.id: image for image in images}
+        return list(found.values())
 
     def boards_to_review(self, product: str) -> list[OpenBoard]:
         """The boards of a product that have nio images without a word, oldest first."""

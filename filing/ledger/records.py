@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from filing.decisions import Outcome
+from filing.words import standing
 from inspection.files import ERROR_SUFFIX, RECORD_SUFFIX
 
 OUTCOMES: tuple[Outcome, ...] = ("io", "nio", "quarantine")
@@ -49,7 +50,7 @@ class Facts(NamedTuple):
 
 
 class Word(NamedTuple):
-    """What an operator said of an image."""
+    """What an operator said of an image, and nobody took back."""
 
     at: int
     label: str
@@ -99,7 +100,7 @@ def read_record(path: str) -> Record | None:
         os.close(descriptor)
     if not isinstance(content, dict) or not isinstance(content.get("decision_id"), str):
         return None
-    words = tuple(_words(content.get("relabelled")))
+    words = tuple(Word(_time(act.get("at")), act["to"], _text(act.get("by"))) for act in standing(content))
     return Record(_facts(content, words), words, stamp_of(found))
 
 
@@ -130,12 +131,6 @@ def _facts(content: dict[str, Any], words: tuple[Word, ...]) -> Facts:
         page=_count(content.get("page")),
         word=words[-1].label if words else "",
     )
-
-
-def _words(history: object) -> list[Word]:
-    acts = [act for act in history if isinstance(act, dict)] if isinstance(history, list) else []
-    words = [Word(_time(act.get("at")), _label(act.get("to")), _text(act.get("by"))) for act in acts]
-    return [word for word in words if word.label]
 
 
 def _label(value: object) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 APPLICATION = 0x534C4457
 """Says in the file's head whose database it is."""
 
-VERSION = 1
+VERSION = 2
 """To be raised with every change below, and of what `records.py` makes of a record."""
 
 TABLES = """

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from inspection.inspector import Inspection
-from inspection.picture import LONG_SIDE, draw, enlarged, overlay_map
+from inspection.overlay import LONG_SIDE
+from inspection.picture import draw, enlarged, overlay_map
 from inspection.residual import NAME as RESIDUAL
 from inspection.verdict import Verdict, judge
 

@@ -24,6 +24,7 @@ from filing.ledger import Ledger as Index
 from filing.ledger import reindex
 from filing.logs import open_log
 from inspection.verdict import LABELS
+from review.relabel import Refused, relabel
 from settings import Settings, load
 
 OTHER = {"io": "nio", "nio": "io"}
@@ -539,3 +540,52 @@ def test_a_product_that_only_the_name_tells(judged: Line) -> None:
     """On a line without products there is one data set, whatever product a name speaks of."""
     assert judged.relabel(file_of(judged, "nio/a.png", "QFN48"), "io") == 0
     assert "dataset/io/a.png" in judged.files()
+
+
+def take_back(judged: Line, place: str, by: str = "Ann") -> list[Refused]:
+    """Ann takes her word for an image back."""
+    images = [str(judged.data / place)]
+    return list(relabel(judged.settings, images, None, by, open_log(judged.settings.logs)))
+
+
+def test_taken_back(judged: Line) -> None:
+    """A word that is taken back leaves the image where the verdict puts it, out of the data set, and unreviewed."""
+    image = judged.file("nio/lot/a.png")
+    assert judged.relabel(image, "io") == 0
+    assert take_back(judged, "io/lot/a.png") == []
+    assert judged.files() == sorted(triple("nio/lot/a.png"))
+    assert [act["to"] for act in judged.record("nio/lot/a.png")["relabelled"]] == ["io", None]
+    assert [line["label"] for line in judged.book()] == ["io", None]
+    reindex(judged.settings)
+    with Index(judged.settings.paths.ledger) as index:
+        assert [image.word for image in index.to_review()] == [""]
+
+
+def test_the_word_before_stands_again(judged: Line) -> None:
+    """Of two words only the last is taken back: the first one counts, in the folder and in the data set."""
+    image = judged.file("nio/a.png")
+    assert judged.relabel(image, "nio") == judged.relabel(image, "io") == 0
+    assert take_back(judged, "io/a.png") == []
+    assert judged.files() == sorted([*triple("nio/a.png"), "dataset/nio/a.png"])
+    assert [line["label"] for line in judged.book()] == ["nio", "io", "nio"]
+
+
+def test_nothing_to_take_back(judged: Line) -> None:
+    """Where nobody said anything there is nothing to take back, and it is told."""
+    judged.file("nio/a.png")
+    assert "nobody has said" in take_back(judged, "nio/a.png")[0].why
+    assert judged.files() == sorted(triple("nio/a.png"))
+
+
+def test_disputed(judged: Line) -> None:
+    """Where two people disagree the image is in nio and teaches nothing; the next word settles it."""
+    image = judged.file("nio/a.png")
+    assert judged.relabel(image, "nio") == 0
+    log = open_log(judged.settings.logs)
+    assert list(relabel(judged.settings, [str(image)], "io", "Bob", log, {"shown": "repeat", "disputed": True})) == []
+    assert judged.files() == sorted(triple("nio/a.png"))
+    assert judged.record("nio/a.png")["relabelled"][-1] | {"at": ""} == {
+        "to": "io", "by": "Bob", "at": "", "shown": "repeat", "disputed": True,
+    }  # fmt: skip
+    assert judged.relabel(image, "io") == 0
+    assert judged.files() == sorted([*triple("io/a.png"), "dataset/io/a.png"])

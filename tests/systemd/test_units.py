@@ -17,7 +17,10 @@ INSTALLER = REPO / "systemd" / "install.sh"
 UNITS = Path("usr/local/lib/systemd/system")
 CONFIG = Path("etc/solderwatch/config.yaml")
 SERVICES = ["solderwatch.service", "solderwatch-train.service"]
-VARIANTS = pytest.mark.parametrize("options", [["--training"], ["--training", "--gpu"]], ids=["cpu", "gpu"])
+REVIEW = "solderwatch-review.service"
+VARIANTS = pytest.mark.parametrize(
+    "options", [["--training", "--review"], ["--training", "--review", "--gpu"]], ids=["cpu", "gpu"]
+)
 
 needs_systemd_analyze = pytest.mark.skipif(
     shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed"
@@ -62,8 +65,8 @@ def startable(root: Path) -> Path:
     """The staged units, starting a program that exists on this PC."""
     for service in (root / UNITS).glob("*.service"):
         text = service.read_text(encoding="utf-8")
-        text, replaced = re.subn("/opt/solderwatch/venv/bin/solderwatch(-train)?", "/bin/true", text)
-        assert replaced == 1
+        text, replaced = re.subn("/opt/solderwatch/venv/bin/solderwatch(-train|-review)?", "/bin/true", text)
+        assert replaced >= 1
         service.write_text(text, encoding="utf-8")
     return root / UNITS
 
@@ -80,7 +83,7 @@ def test_systemd_understands_every_line(install: Install, root: Path, options: l
     """No line of any unit makes systemd complain, with and without a GPU."""
     install(*options)
     folder = startable(root)
-    units = [str(folder / name) for name in [*SERVICES, "solderwatch-train.timer"]]
+    units = [str(folder / name) for name in [*SERVICES, REVIEW, "solderwatch-train.timer"]]
     command = ["systemd-analyze", "verify", "--man=no", "--recursive-errors=no", *units]
     result = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
     assert result.returncode == 0, result.stderr
@@ -89,7 +92,7 @@ def test_systemd_understands_every_line(install: Install, root: Path, options: l
 
 @needs_systemd_analyze
 @VARIANTS
-@pytest.mark.parametrize("service", SERVICES)
+@pytest.mark.parametrize("service", [*SERVICES, REVIEW])
 def test_services_are_sandboxed(install: Install, root: Path, options: list[str], service: str) -> None:
     """The exposure score that systemd gives is at most 1.0 of 10, with and without a GPU."""
     install(*options)
@@ -135,10 +138,10 @@ def test_installs_what_the_daemon_needs(install: Install, root: Path) -> None:
 
 
 def test_options_come_and_go(install: Install, root: Path) -> None:
-    """--gpu and --training add their files; a later run without them takes those away again."""
+    """--gpu, --training and --review add their files; a later run without them takes those away again."""
     install()
     plain = files(root)
-    install("--gpu", "--training")
+    install("--gpu", "--training", "--review")
     assert files(root) - plain == {
         str(UNITS / name)
         for name in [
@@ -146,8 +149,9 @@ def test_options_come_and_go(install: Install, root: Path) -> None:
             "solderwatch-train.service.d/gpu.conf",
             "solderwatch-train.service",
             "solderwatch-train.timer",
+            REVIEW,
         ]
-    }
+    } | {f"usr/local/lib/{kind}.d/solderwatch-review.conf" for kind in ("sysusers", "tmpfiles")}
     install()
     assert files(root) == plain
 
@@ -169,7 +173,8 @@ def test_configuration_points_at_the_service_folders(install: Install, root: Pat
     folders = {name: f"/var/lib/solderwatch/{name}" for name in names}
     assert installed.pop("paths") == {**folders, "ledger": "/var/lib/solderwatch/ledger.db"}
     assert installed["logs"].pop("file") == "/var/log/solderwatch/decisions.jsonl"
-    del shipped["paths"], shipped["logs"]["file"]
+    assert installed["review"].pop("folder") == "/var/lib/solderwatch/review"
+    del shipped["paths"], shipped["logs"]["file"], shipped["review"]["folder"]
     assert installed == shipped
     assert [line.partition("#")[2] for line in installed_text.splitlines()] == [
         line.partition("#")[2] for line in shipped_text.splitlines()
@@ -217,7 +222,7 @@ def test_installing_twice_changes_nothing(install: Install, root: Path) -> None:
 
 def test_remove_keeps_what_is_yours(install: Install, root: Path) -> None:
     """--remove takes the program and its units away; configuration, images, logs and own drop-ins stay."""
-    install("--gpu", "--training", systemd="253")
+    install("--gpu", "--training", "--review", systemd="253")
     program = root / "opt/solderwatch/venv/bin/solderwatch"
     own = {
         "var/lib/solderwatch/inbox/a.png",
@@ -278,7 +283,8 @@ def test_help_names_every_option(install: Install, root: Path) -> None:
     """--help tells each option and changes nothing."""
     result = install("--help")
     assert result.returncode == 0
-    for word in ["--gpu", "--training", "--wheels", "--remove", "--purge", "PYTHON", "DESTDIR", "Exit codes"]:
+    options = ["--gpu", "--training", "--review", "--wheels", "--remove", "--purge"]
+    for word in [*options, "PYTHON", "DESTDIR", "Exit codes"]:
         assert word in result.stdout
     assert not root.exists()
 

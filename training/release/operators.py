@@ -64,18 +64,19 @@ def read_operators(settings: Settings) -> Operators:
 
 
 class _Act(NamedTuple):
-    """One line of the book, as far as it counts."""
+    """One line of the book, as far as it counts; without a label all that was said of that verdict is taken back."""
 
     decision: str
     model: str
     verdict: str
-    label: str
+    label: str | None
 
 
 def count_acts(lines: Iterable[bytes], model: str | None) -> Operators:
     """Count what the lines of the book say of a model's verdicts."""
     acts = [_act(line) for line in lines if line.strip()]
     last = {act.decision: act for act in acts if act}
+    last = {decision: act for decision, act in last.items() if act.label is not None}
     ours = [(act.verdict, act.label) for act in last.values() if act.model == model]
     return Operators(
         model=model,
@@ -94,5 +95,6 @@ def _act(line: bytes) -> _Act | None:
         act = _Act(*(content[key] for key in ("decision_id", "model", "verdict", "label")))
     except (ValueError, KeyError, TypeError, RecursionError):
         return None
-    sound = all(isinstance(text, str) for text in act) and {act.verdict, act.label} <= set(LABELS)
+    sound = isinstance(act.decision, str) and isinstance(act.model, str) and act.verdict in LABELS
+    sound = sound and act.label in (*LABELS, None)
     return act if sound else None
