@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 from inspection.errors import ConfigError, SolderwatchError
 from settings import Settings, load
 
+_KINDS = ("disputed", "changed", "near")
 _NEEDED = ("jinja2", "pyarrow", "ray", "scipy")
 _HELP = """\
 Judge an archive again, exactly as the daemon would, and say what would change.
@@ -29,6 +30,7 @@ examples:
   solderwatch-replay --since 2026-01-01 --out year           what the ledger knows since then
   solderwatch-replay data --model models/NEW --against models/current --out new-against-old
   solderwatch-replay 's3://axi/2026?endpoint_override=store:9000&scheme=http' --out replay
+  solderwatch-replay data --out replay --resume --to-dataset dataset --pick disputed,near
   solderwatch-replay data --out replay --resume              go on after Ctrl-C, a crash, a full disk
   solderwatch-replay data --out replay --address auto        on the cluster that `ray start` made
 
@@ -42,10 +44,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         settings = load(arguments.config)
         _check(arguments, settings)
-        signal.signal(signal.SIGTERM, _interrupt)
-        from replay.command import run  # noqa: PLC0415 - imports torch and Ray
-
-        run(arguments, settings)
+        _run(arguments, settings)
     except SolderwatchError as error:
         print(f"solderwatch-replay: {error}", file=sys.stderr)
         return error.exit_code
@@ -56,6 +55,17 @@ def main(argv: list[str] | None = None) -> int:
         print("solderwatch-replay: stopped; the same command with --resume goes on", file=sys.stderr)
         return 1
     return 0
+
+
+def _run(arguments: argparse.Namespace, settings: Settings) -> None:
+    """SIGTERM ends a replay as Ctrl-C does."""
+    from replay.command import run  # noqa: PLC0415 - imports torch and Ray
+
+    before = signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        run(arguments, settings)
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -76,6 +86,9 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--maps", choices=("changed", "nio", "all", "none"), default="changed", help="of which images; default: changed"
     )
+    add("--to-dataset", type=Path, metavar="FOLDER", help="copy images worth a label into FOLDER/unlabelled")
+    add("--pick", type=_kinds, default=list(_KINDS), metavar="KINDS", help=f"which; default: {','.join(_KINDS)}")
+    add("--per-joint", type=_positive(int), default=5, metavar="N", help="at most so many of one joint; default: 5")
     add("--resume", action="store_true", help="go on with the replay in --out; judges only what is missing")
     add("--address", metavar="ADDRESS", help="of a Ray cluster; default: Ray is started on this machine")
     add("--actors", type=_positive(int), metavar="N", help="how many judge, each on a core; default: all cores")
@@ -109,6 +122,13 @@ def _moment(text: str) -> datetime:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
+def _kinds(text: str) -> list[str]:
+    kinds = list(dict.fromkeys(text.split(",")))
+    if unknown := [kind for kind in kinds if kind not in _KINDS]:
+        raise argparse.ArgumentTypeError(f"{', '.join(map(repr, unknown))}: there are {', '.join(_KINDS)}")
+    return kinds
+
+
 def _positive(kind: type[Any]) -> Any:
     def read(text: str) -> Any:
         try:
@@ -123,7 +143,6 @@ def _positive(kind: type[Any]) -> Any:
 
 
 def _interrupt(*_: object) -> NoReturn:
-    """SIGTERM ends a replay as Ctrl-C does."""
     raise KeyboardInterrupt
 
 

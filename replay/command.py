@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from filing.durable import write_json
 from inspection.files import readable
+from inspection.model import read_card
 from replay.archives import Archive, open_archive
 from replay.engine import Wish, started
 from replay.job import Job, ids_of, models_in
 from replay.out import Out
 from replay.page import write_page
+from replay.pick import FOLDER, Kind, Wanted, choose, copy_to
 from replay.plan import Found, Query, asked, folders_of, listed
 from replay.run import Done, replay
 from replay.summary import Run, summarise
@@ -37,6 +41,8 @@ def run(arguments: argparse.Namespace, settings: Settings) -> None:
         job = Job(settings, archives, models, against, arguments.product, arguments.maps, device)
         done = replay(out, job, images, cluster.judge, _tell)
     report(out, job, done, Run(done.judged + done.unread, done.seconds, cluster.judges, device))
+    if arguments.to_dataset:
+        pick(out, job, arguments.to_dataset, arguments.pick, arguments.per_joint)
 
 
 def report(out: Out, job: Job, done: Done, run_: Run) -> None:
@@ -50,6 +56,17 @@ def report(out: Out, job: Job, done: Done, run_: Run) -> None:
     if done.unread:
         print(f"{done.unread:,} could not be judged: {out.unread}")
     print(page)
+
+
+def pick(out: Out, job: Job, dataset: Path, kinds: Sequence[Kind], per_joint: int) -> None:
+    """Copy images worth a label into a data set, and print how many."""
+    thresholds = {card.model_id: card.threshold for card in map(read_card, job.models.values())}
+    chosen = choose(out.everything(), Wanted(kinds, per_joint, thresholds))
+    for row, why in (left := list(copy_to(dataset, chosen, out, job))):
+        _tell(f"{row['path']}: not copied: {why}")
+    found = Counter(kind for kind, _ in chosen)
+    told = ", ".join(f"{found[kind]:,} {kind}" for kind in kinds)
+    print(f"{len(chosen) - len(left):,} images worth a label are in {dataset}/{FOLDER}: {told}")
 
 
 def _sources(arguments: argparse.Namespace, settings: Settings) -> tuple[tuple[Archive, ...], Callable[[], Found]]:

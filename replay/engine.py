@@ -30,8 +30,8 @@ _WAVE = 1_024
 """Tables that are handed over at a time, for each judge: places wait in memory, and nobody lists millions there."""
 
 _STORE_BYTES = 512 * 2**20
-_TRIES = 3
-"""How often an image may be in hand when a judge dies."""
+_TRIES = 2
+"""How often an image may be in hand alone when a judge dies."""
 
 
 @dataclass(frozen=True)
@@ -71,13 +71,15 @@ class JudgeActor:
     Args:
         job: What is asked for.
         attempts: Who counts them.
+        tries: How often an image may be in hand alone when a judge dies.
     """
 
-    def __init__(self, job: Job, attempts: Any) -> None:
+    def __init__(self, job: Job, attempts: Any, tries: int) -> None:
         # Judges side by side keep the cores busy without waiting for each other.
         torch.set_num_threads(1)
         self._judge = Judge(job)
         self._attempts = attempts
+        self._tries = tries
 
     def __call__(self, places: pa.Table) -> pa.Table:
         """Judge places; after a death one by one, so that an image that kills judges is found and put aside."""
@@ -91,8 +93,8 @@ class JudgeActor:
 
     def _one(self, place: pa.Table) -> pa.Table:
         number = place["number"][0].as_py()
-        if ray.get(self._attempts.begin.remote("image", number)) > _TRIES:
-            return self._judge.given_up(place, f"the judge died {_TRIES} times with it in hand")
+        if ray.get(self._attempts.begin.remote("image", number)) > self._tries:
+            return self._judge.given_up(place, "judges die of it: more than once with it alone in hand")
         found = self._judge(place)
         self._attempts.end.remote("image", number)
         return found
@@ -116,7 +118,7 @@ class Cluster:
             SolderwatchError: Judges fail, whatever is tried.
         """
         attempts = ray.remote(num_cpus=0, max_restarts=-1)(Attempts).remote()
-        arguments = {"job": job, "attempts": attempts}
+        arguments = {"job": job, "attempts": attempts, "tries": _TRIES}
         while wave := list(islice(tables, _WAVE * self.judges)):
             found = from_arrow(wave).map_batches(
                 JudgeActor,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -10,13 +12,25 @@ from typing import Any
 import pyarrow as pa
 from pyarrow import dataset, parquet
 
-from replay.archives import Archive, open_archive
+from replay.archives import Archive, Content, Folder, open_archive
 from replay.job import Job, models_in
 from replay.judging import Judge
 from replay.out import Out
 from replay.plan import listed
 from replay.run import Done, Judges, replay
 from settings import load
+
+DEADLY = "deadly.png"
+
+
+class DeadlyFolder(Folder):
+    """A folder with an image in it that kills whoever reads it, as a fault in a decoder would."""
+
+    def read(self, path: str, limit: int) -> Content:
+        """Read, or die."""
+        if path.endswith(DEADLY):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().read(path, limit)
 
 
 class Replayed:
@@ -34,14 +48,18 @@ class Replayed:
         self.judged: list[int] = []
         """The numbers of places that were handed to judges."""
 
-    def job(self, *archives: str | Path, **asked: Any) -> Job:
+    def job(self, *archives: str | Path | Folder, **asked: Any) -> Job:
         """What is asked for, of the model in use."""
         settings = load(self.line / "config.yaml")
-        opened: tuple[Archive, ...] = tuple(open_archive(str(archive)) for archive in archives)
+        opened: tuple[Archive, ...] = tuple(
+            archive if isinstance(archive, Folder) else open_archive(str(archive)) for archive in archives
+        )
         models = asked.pop("models", None) or models_in(settings.paths.models, settings, asked.get("only"), "--model")
         return Job(settings, opened, models, **({"against": {}, "only": None, "maps": "none", "device": "cpu"} | asked))
 
-    def run(self, *archives: str | Path, resume: bool = False, judges: Judges | None = None, **asked: Any) -> Done:
+    def run(
+        self, *archives: str | Path | Folder, resume: bool = False, judges: Judges | None = None, **asked: Any
+    ) -> Done:
         """Replay archives."""
         job = self.job(*archives, **asked)
         self.out.begin({"archives": [str(archive) for archive in archives]}, resume=resume)

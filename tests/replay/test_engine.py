@@ -13,54 +13,97 @@ import pytest
 pytest.importorskip("ray", reason="Ray is not installed")
 
 import pyarrow as pa
-from ray.util.state import list_actors
-from replay_line import Replayed
+from replay_line import DEADLY, DeadlyFolder, Replayed
 
-from replay import run
+from inspection.errors import ConfigError, DeviceError, ModelError
+from replay import engine, run
 from replay.engine import Cluster, Wish, started
 from replay.job import Job
 
-pytestmark = pytest.mark.timeout(600)
+# Other people's work on this machine would starve judges that stand back, as Ray lets them by itself.
+ENVIRONMENT = {"RAY_worker_niceness": "0", "RAY_AUTH_MODE": "disabled"}
+
+pytestmark = [pytest.mark.timeout(900), pytest.mark.filterwarnings("ignore")]
 
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
     """Two judges at a time."""
-    # Other people's work on this machine would starve judges that stand back.
-    os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112 - Ray writes it so
-    with started(Wish(actors=2), "cpu") as (found, device):
-        assert device == "cpu"
-        yield found
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in ENVIRONMENT.items():
+            patch.setenv(name, value)
+        with started(Wish(actors=2), "auto") as (found, device):
+            assert device == "cpu"
+            yield found
 
 
 @pytest.fixture(autouse=True)
 def _small_tables(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run, "TABLE", 2)
+    monkeypatch.setattr(engine, "_TRIES", 1)
 
 
-def test_each_image_is_judged_once_though_a_judge_is_killed(
-    cluster: Cluster, replayed: Replayed, archive: Path
-) -> None:
-    """All verdicts are those of a judge in this process, and a judge that dies in the middle costs none."""
+@pytest.fixture
+def larger(archive: Path) -> Path:
+    """The archive with 48 more images."""
     for number in range(8):
         shutil.copytree(archive / "nio", archive / f"more{number}" / "nio")
+    return archive
+
+
+def judging() -> list[int]:
+    """The processes that judge."""
+    found = []
+    for process in Path("/proc").iterdir():
+        try:
+            if process.name.isdigit() and "JudgeActor" in (process / "cmdline").read_text("utf-8", "replace"):
+                found.append(int(process.name))
+        except OSError:
+            continue
+    return found
+
+
+def test_each_image_is_judged_once_though_a_judge_is_killed(cluster: Cluster, replayed: Replayed, larger: Path) -> None:
+    """All verdicts are those of a judge in this process, and a judge that dies in the middle costs none."""
 
     def killed(job: Job, tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
         for number, table in enumerate(cluster.judge(job, tables)):
             if number == 2:
-                judges = [
-                    actor["pid"] for actor in list_actors() if "JudgeActor" in actor["class_name"] and actor["pid"]
-                ]
-                os.kill(judges[0], signal.SIGKILL)
+                os.kill(judging()[0], signal.SIGKILL)
             yield table
 
-    done = replayed.run(archive, judges=killed)
+    done = replayed.run(larger, judges=killed)
     assert (done.judged, done.unread) == (13 + 48, 1)
-    rows = replayed.rows()
-    assert [row["number"] for row in sorted(rows, key=lambda row: row["number"])] == sorted(
-        {row["number"] for row in rows}
-    )
     here = Replayed(replayed.line, replayed.out.folder.with_name("here"))
-    here.run(archive)
-    for one, other in zip(rows, here.rows(), strict=True):
+    here.run(larger)
+    for one, other in zip(replayed.rows(), here.rows(), strict=True):
         assert one | {"ms": 0} == other | {"ms": 0}
+
+
+def test_an_image_that_kills_judges_is_put_aside(cluster: Cluster, replayed: Replayed, archive: Path) -> None:
+    """It is listed, and all others are judged."""
+    shutil.copy(archive / "nio" / "lot7" / "nio001.png", archive / "nio" / DEADLY)
+    done = replayed.run(DeadlyFolder(archive), judges=cluster.judge)
+    assert (done.judged, done.unread) == (13, 2)
+    (why,) = [why for path, why in replayed.unread().items() if path.endswith(DEADLY)]
+    assert why.startswith("judges die of it")
+
+
+def test_what_fails_in_a_judge_is_told_plainly(cluster: Cluster, replayed: Replayed, archive: Path) -> None:
+    """An error of ours is that error here too, with its one line."""
+    weights = next((replayed.line / "models" / "current").resolve().glob("*.safetensors"))
+    weights.write_bytes(weights.read_bytes()[:-1] + b"x")
+    with pytest.raises(ModelError, match=r"^/.*: damaged: its hash") as told:
+        replayed.run(archive, judges=cluster.judge)
+    assert "\n" not in str(told.value)
+
+
+def test_wishes_that_cannot_be_fulfilled() -> None:
+    """A share of a GPU where none is; the rest is as the configuration and the machine say."""
+    assert engine._share(None, "auto", 0.0, 4) == 0.0
+    assert engine._share(None, "auto", 2.0, 4) == 0.5
+    assert engine._share(0.25, "cuda", 1.0, 4) == 0.25
+    with pytest.raises(DeviceError):
+        engine._share(None, "cuda", 0.0, 4)
+    with pytest.raises(ConfigError, match="device: cpu"):
+        engine._share(0.5, "cpu", 1.0, 4)
