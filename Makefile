@@ -41,7 +41,7 @@ bench-images: install  ## verdicts on real solder balls; needs their images besi
 lock: install  ## resolve anew what pyproject.toml asks for, with hashes and without addresses
 	$(BIN)/uv pip compile $(LOCK) --extra openvino pyproject.toml -o requirements/line.txt
 	$(BIN)/uv pip compile $(LOCK) --extra openvino --extra training pyproject.toml -o requirements/training.txt
-	$(BIN)/uv pip compile $(LOCK) --extra openvino --extra training --extra dev pyproject.toml -o requirements/dev.txt
+	$(BIN)/uv pip compile $(LOCK) --extra openvino --extra training --extra replay --extra dev pyproject.toml -o requirements/dev.txt
 
 LOCK := --upgrade --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --no-header \
 	--no-annotate --python-version 3.11

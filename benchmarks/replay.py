@@ -39,6 +39,7 @@ from settings.schema import JudgeSettings
 
 _SMALL, _STAGE_FILES, _LOOK_S = 64, 40, 0.5
 _JUDGE = "ray::MapWorker"
+_RAYS = ("ray::", "/ray/")
 
 
 @dataclass(frozen=True)
@@ -47,12 +48,14 @@ class Replayed:
 
     Attributes:
         rate: Images per second, from the first results on.
+        cpu_s: CPU seconds of each of these images, of the driver, the judges and Ray's own processes together.
         start_s: Until then.
         driver_mb: The most memory that the driver had.
         judge_mb: The same of any judge.
     """
 
     rate: float
+    cpu_s: float
     start_s: float
     driver_mb: float
     judge_mb: float
@@ -60,7 +63,7 @@ class Replayed:
 
 def engine(bench: Bench) -> Iterator[Row]:
     """As many judges as cores against the CPU time of decoding and judging alone, and against the daemon."""
-    ideal, daemon, note = [], [], ""
+    ideal, daemon, cpu, note = [], [], [], ""
     for number in range(bench.runs):
         line = bench.line()
         line.fill(bench.images(SIDE), bench.files, linked=True)
@@ -70,10 +73,12 @@ def engine(bench: Bench) -> Iterator[Row]:
         theirs = files_per_second(bench, min(bench.files, 1000))
         ideal.append(found.rate * spent / cores())
         daemon.append(found.rate / theirs)
+        cpu.append(spent / found.cpu_s)
         note = f"last run {found.rate:.1f} images/s, ideal {cores() / spent:.1f}, daemon {theirs:.1f}"
         print(f"    run {number + 1}: {note}; the first results after {found.start_s:.0f} s", flush=True)
     what = f"{bench.files:,} PNG of {SIDE} x {SIDE}, default network at 256, {cores()} judges on {cores()} cores"
     yield ratio_row(f"images/s, {what}: against cores / CPU seconds of decode and judge", ideal, note, at_least=0.9)
+    yield ratio_row("CPU time of decode and judge alone: of the whole replay's", cpu, "does not mind a busy machine")
     yield ratio_row("the same: against the daemon's files/s", daemon, note, at_least=1.3)
 
 
@@ -137,22 +142,47 @@ def _replay(line: Line, count: int) -> Replayed:
     out = Out(line.folder / f"replay-{time.monotonic_ns()}")
     out.begin({}, resume=False)
     began, first, last = time.monotonic(), 0.0, 0.0
+    cpu_first = cpu_last = 0.0
     judged = at_first = 0
     with started(Wish(actors=count), "cpu") as (cluster, device), _Watch() as watch:
         models = models_in(settings.paths.models, settings, None, "--model")
         job = Job(settings, archives, models, {}, None, "none", device)
 
         def timed(job: Job, places: Iterator[pa.Table]) -> Iterator[pa.Table]:
-            nonlocal first, last, judged, at_first
+            nonlocal first, last, judged, at_first, cpu_first, cpu_last
             for table in cluster.judge(job, places):
                 last = time.monotonic()
                 judged += len(table)
                 if not first:
-                    first, at_first = last, len(table)
+                    first, at_first, cpu_first = last, len(table), _cpu_s()
                 yield table
+            cpu_last = _cpu_s()
 
         run.replay(out, job, lambda: listed(archives, settings), timed, lambda _: None)
-    return Replayed((judged - at_first) / max(last - first, 1e-9), first - began, watch.driver_mb, watch.judge_mb)
+    timed_images = max(judged - at_first, 1)
+    return Replayed(
+        timed_images / max(last - first, 1e-9),
+        (cpu_last - cpu_first) / timed_images,
+        first - began,
+        watch.driver_mb,
+        watch.judge_mb,
+    )
+
+
+def _cpu_s() -> float:
+    """What this process and all of Ray's have used so far."""
+    ticks = 0
+    for process in _processes():
+        with suppress(OSError):
+            command = (process / "cmdline").read_text("utf-8", "replace")
+            if int(process.name) == os.getpid() or any(mark in command for mark in _RAYS):
+                fields = (process / "stat").read_text("utf-8", "replace").rpartition(")")[2].split()
+                ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def _processes() -> Iterator[Path]:
+    return (process for process in Path("/proc").iterdir() if process.name.isdigit())
 
 
 class _Watch:
@@ -174,9 +204,9 @@ class _Watch:
     def _look(self) -> None:
         while not self._over.wait(_LOOK_S):
             self.driver_mb = max(self.driver_mb, memory_mb(os.getpid()))
-            for process in Path("/proc").iterdir():
+            for process in _processes():
                 with suppress(OSError, SystemExit, IndexError):
-                    if process.name.isdigit() and _JUDGE in (process / "cmdline").read_text("utf-8", "replace"):
+                    if _JUDGE in (process / "cmdline").read_text("utf-8", "replace"):
                         self.judge_mb = max(self.judge_mb, memory_mb(int(process.name)))
 
 

@@ -139,8 +139,6 @@ class Store:
 
 def open_archive(name: str) -> Archive:
     """An archive by what the user calls it: a path, or a URI."""
-    if name.startswith("file://"):
-        return Folder(Path(name.removeprefix("file://")).absolute())
     return Store(name) if re.match(r"[a-z][a-z0-9+.-]+://", name) else Folder(Path(name).expanduser().absolute())
 
 

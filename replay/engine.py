@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ import pyarrow as pa
 import torch
 
 from inspection.errors import ConfigError, DeviceError, SolderwatchError
+from replay.attempts import Attempts
 from replay.job import Job
 from replay.judging import Judge
 
@@ -47,22 +47,6 @@ class Wish:
     address: str | None = None
     actors: int | None = None
     gpus: float | None = None
-
-
-class Attempts:
-    """Counts what was in hand when judges died, wherever they did."""
-
-    def __init__(self) -> None:
-        self._begun: Counter[tuple[str, int]] = Counter()
-
-    def begin(self, kind: str, number: int) -> int:
-        """Something is begun; returns for which time."""
-        self._begun[kind, number] += 1
-        return self._begun[kind, number]
-
-    def end(self, kind: str, number: int) -> None:
-        """It is done, and nobody died."""
-        del self._begun[kind, number]
 
 
 class JudgeActor:

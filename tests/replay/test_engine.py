@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from replay.engine import Cluster, Wish, started
 from replay.job import Job
 
 # Other people's work on this machine would starve judges that stand back, as Ray lets them by itself.
-ENVIRONMENT = {"RAY_worker_niceness": "0", "RAY_AUTH_MODE": "disabled"}
+ENVIRONMENT = {"RAY_worker_niceness": "0", "PYTHONPATH": os.pathsep.join(sys.path)}
 
 pytestmark = [pytest.mark.timeout(900), pytest.mark.filterwarnings("ignore")]
 
@@ -78,6 +79,22 @@ def test_each_image_is_judged_once_though_a_judge_is_killed(cluster: Cluster, re
     here.run(larger)
     for one, other in zip(replayed.rows(), here.rows(), strict=True):
         assert one | {"ms": 0} == other | {"ms": 0}
+
+
+def test_ctrl_c_keeps_what_was_judged(cluster: Cluster, replayed: Replayed, larger: Path) -> None:
+    """Ray lets go of the work at once, the same Ray goes on with what is missing, and no image is there twice."""
+
+    def interrupted(job: Job, tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
+        for number, table in enumerate(cluster.judge(job, tables)):
+            if number == 3:
+                signal.raise_signal(signal.SIGINT)
+            yield table
+
+    with pytest.raises(KeyboardInterrupt):
+        replayed.run(larger, judges=interrupted)
+    done = replayed.run(larger, resume=True, judges=cluster.judge)
+    assert (done.judged, done.unread) == (13 + 48, 1)
+    assert done.kept >= 5
 
 
 def test_an_image_that_kills_judges_is_put_aside(cluster: Cluster, replayed: Replayed, archive: Path) -> None:

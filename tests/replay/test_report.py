@@ -32,7 +32,8 @@ PLAIN: dict[str, Any] = {
 def results(*rows: dict[str, Any]) -> list[pa.RecordBatch]:
     """Results that differ from a plain one; each with a hash of its own."""
     whole = [PLAIN | {"number": number, "sha256": f"{number:02x}"} | row for number, row in enumerate(rows)]
-    return pa.Table.from_pylist(whole, schema=RESULTS).to_batches()
+    batches: list[pa.RecordBatch] = pa.Table.from_pylist(whole, schema=RESULTS).to_batches()
+    return batches
 
 
 @pytest.mark.parametrize(("count", "of"), [(0, 0), (0, 20), (20, 20), (3, 250), (1, 1)])

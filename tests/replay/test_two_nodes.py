@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import signal
@@ -34,7 +35,7 @@ Start = Callable[..., subprocess.Popen[bytes]]
 
 
 @pytest.fixture
-def start(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
+def start(monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
     """Starts a node with one core by `ray start`; all are killed at the end."""
     for name, value in ENVIRONMENT.items():
         monkeypatch.setenv(name, value)
@@ -90,17 +91,22 @@ def free_port() -> int:
         return port
 
 
+def alive() -> int:
+    """How many nodes the cluster has."""
+    return sum(bool(node["Alive"]) for node in ray.nodes())  # type: ignore[no-untyped-call]
+
+
 def wait_for_nodes(address: str, count: int) -> None:
     """Until so many are there."""
     end = time.monotonic() + 240
     while time.monotonic() < end:
         try:
-            ray.init(address=address, log_to_driver=False, logging_level="CRITICAL")
+            ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL)
         except (ConnectionError, RuntimeError):
             time.sleep(1)
             continue
         try:
-            if sum(node["Alive"] for node in ray.nodes()) == count:
+            if alive() == count:
                 return
         finally:
             ray.shutdown()
@@ -128,6 +134,6 @@ def test_a_lost_node_costs_no_image(
                 yield table
 
         done = replayed.run(archive, judges=lost)
-        assert sum(node["Alive"] for node in ray.nodes()) == 1
+        assert alive() == 1
     assert (done.judged, done.unread) == (13 + 96, 1)
     assert len({row["number"] for row in replayed.rows()}) == 13 + 96
