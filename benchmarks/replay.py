@@ -158,7 +158,7 @@ def _replay(line: Line, count: int) -> Replayed:
                 yield table
             cpu_last = _cpu_s()
 
-        run.replay(out, job, lambda: listed(archives, settings), timed, lambda _: None)
+        run.replay(out, job, lambda: listed(archives, settings), timed, lambda _: None, cluster.judges)
     timed_images = max(judged - at_first, 1)
     return Replayed(
         timed_images / max(last - first, 1e-9),

@@ -39,7 +39,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> None:
     out.begin(_note(arguments, archives), resume=arguments.resume)
     with started(Wish(arguments.address, arguments.actors, arguments.gpus), settings.device) as (cluster, device):
         job = Job(settings, archives, models, against, arguments.product, arguments.maps, device)
-        done = replay(out, job, images, cluster.judge, _tell)
+        done = replay(out, job, images, cluster.judge, _tell, cluster.judges)
     report(out, job, done, Run(done.judged + done.unread, done.seconds, cluster.judges, device))
     if arguments.to_dataset:
         pick(out, job, arguments.to_dataset, arguments.pick, arguments.per_joint)

@@ -13,9 +13,10 @@ from typing import Any
 import pyarrow as pa
 import torch
 
+from inspection import errors
 from inspection.errors import ConfigError, DeviceError, SolderwatchError
 from replay.attempts import Attempts
-from replay.job import Job
+from replay.job import JUDGED, Job
 from replay.judging import Judge
 
 # Before it is imported: no machine reports its use over the network, and what Ray has to say is in its log files.
@@ -26,10 +27,13 @@ import ray
 from ray.data import ActorPoolStrategy, DataContext, from_arrow
 from ray.exceptions import RayError
 
-_WAVE = 1_024
-"""Tables that are handed over at a time, for each judge: places wait in memory, and nobody lists millions there."""
+_WAVE, _PLACES = 1_024, 4_000_000
+"""Tables that are handed over at a time, for each judge, and places in them at most: they wait in memory."""
 
 _STORE_BYTES = 512 * 2**20
+_ERROR = -1
+"""The number of a row that is an error."""
+
 _TRIES = 2
 """How often an image may be in hand alone when a judge dies."""
 
@@ -66,7 +70,17 @@ class JudgeActor:
         self._tries = tries
 
     def __call__(self, places: pa.Table) -> pa.Table:
-        """Judge places; after a death one by one, so that an image that kills judges is found and put aside."""
+        """Judge places; after a death one by one, so that an image that kills judges is found and put aside.
+
+        An error of ours goes back as a row: Ray would make text of it.
+        """
+        try:
+            return self._judged(places)
+        except SolderwatchError as error:
+            row = {"number": _ERROR, "path": type(error).__name__, "reason": str(error)}
+            return pa.Table.from_pylist([row], schema=JUDGED)
+
+    def _judged(self, places: pa.Table) -> pa.Table:
         number = places["number"][0].as_py()
         if ray.get(self._attempts.begin.remote("table", number)) == 1:
             found = self._judge(places)
@@ -103,7 +117,7 @@ class Cluster:
         """
         attempts = ray.remote(num_cpus=0, max_restarts=-1)(Attempts).remote()
         arguments = {"job": job, "attempts": attempts, "tries": _TRIES}
-        while wave := list(islice(tables, _WAVE * self.judges)):
+        while wave := _wave(tables, _WAVE * self.judges):
             found = from_arrow(wave).map_batches(
                 JudgeActor,
                 batch_size=None,
@@ -114,7 +128,21 @@ class Cluster:
                 fn_constructor_kwargs=arguments,
             )
             with _told_plainly():
-                yield from found.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=2)
+                for table in found.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=2):
+                    _raise_what_came(table)
+                    yield table
+
+
+def _wave(tables: Iterator[pa.Table], most: int) -> list[pa.Table]:
+    """The next tables."""
+    found: list[pa.Table] = []
+    places = 0
+    for table in islice(tables, most):
+        found.append(table)
+        places += len(table)
+        if places >= _PLACES:
+            break
+    return found
 
 
 @contextmanager
@@ -163,17 +191,21 @@ def _share(wanted: float | None, device: str, cards: float, actors: int) -> floa
     return wanted or min(1.0, int(1000 * cards / actors) / 1000)
 
 
+def _raise_what_came(table: pa.Table) -> None:
+    """Raise the error that a judge had, as if it had been here."""
+    if len(table) and table["number"][0].as_py() == _ERROR:
+        kind = getattr(errors, table["path"][0].as_py())
+        raise kind(table["reason"][0].as_py())
+
+
 @contextmanager
 def _told_plainly() -> Iterator[None]:
-    """Errors of ours that happened in a process of Ray's are told as if it had been here."""
+    """What Ray itself fails of is told in a line."""
     try:
         yield
+    except SolderwatchError:
+        raise
     except Exception as error:
-        found: BaseException | None = error
-        while found is not None and not isinstance(found, SolderwatchError):
-            found = getattr(found, "cause", None) or found.__cause__
-        if found is not None:
-            raise type(found)(str(found)) from None
         raise SolderwatchError(f"Ray gave up: {_line(error)}; --resume goes on") from error
 
 

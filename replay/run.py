@@ -20,7 +20,7 @@ Judges = Callable[[Job, Iterator[pa.Table]], Iterator[pa.Table]]
 """Tables of places -> tables of results, one for each, in any order; by whatever engine."""
 
 TABLE = 64
-"""Images in a table: a second or two of work, so that little is lost with a judge."""
+"""Images in a table if few judge: a second of work, of which the engine takes two percent; little can be lost."""
 
 _PART_ROWS = 16_384
 _PART_S = 10.0
@@ -43,7 +43,14 @@ class Done:
     seconds: float
 
 
-def replay(out: Out, job: Job, images: Callable[[], Found], judges: Judges, tell: Callable[[str], None]) -> Done:
+def replay(
+    out: Out,
+    job: Job,
+    images: Callable[[], Found],
+    judges: Judges,
+    tell: Callable[[str], None],
+    side_by_side: int = 1,
+) -> Done:
     """Judge all images, or of a replay that was begun what is missing.
 
     Args:
@@ -52,6 +59,7 @@ def replay(out: Out, job: Job, images: Callable[[], Found], judges: Judges, tell
         images: Lists them; asked only where there is no plan yet.
         judges: Who judges.
         tell: Told what a person should know meanwhile.
+        side_by_side: How many judge. Where many do, tables are larger: who hands them out takes 8 ms for each.
 
     Raises:
         SolderwatchError: There are no images, or the judges fail; what was judged so far is kept.
@@ -63,21 +71,21 @@ def replay(out: Out, job: Job, images: Callable[[], Found], judges: Judges, tell
         tell(damaged)
     tell(f"{count:,} images" + (f", {len(known):,} of them judged already" if len(known) else ""))
     started = time.monotonic()
-    kept = _judge(out, job, judges, known, count)
+    kept = _judge(out, judges(job, _tables(out, known, max(TABLE, side_by_side))), count)
     seconds = time.monotonic() - started
     judged, unread = lay_out(out, count)
     return Done(judged, unread, kept, seconds)
 
 
-def _judge(out: Out, job: Job, judges: Judges, known: Known, count: int) -> int:
-    """Have all images judged whose verdict does not stand; returns how many do stand."""
+def _judge(out: Out, results: Iterator[pa.Table], count: int) -> int:
+    """Put results down as they come; returns of how many images an earlier verdict stands."""
     seen = np.zeros(count, bool)
     progress = Progress(count)
     waiting: list[pa.Table] = []
     put_down = time.monotonic()
     kept = 0
     try:
-        for table in judges(job, _tables(out, known)):
+        for table in results:
             new = table.filter(pa.array(~seen[table["number"].to_numpy()]))
             seen[new["number"].to_numpy()] = True
             progress.add(len(new))
@@ -96,8 +104,8 @@ def _judge(out: Out, job: Job, judges: Judges, known: Known, count: int) -> int:
     return kept
 
 
-def _tables(out: Out, known: Known) -> Iterator[pa.Table]:
+def _tables(out: Out, known: Known, size: int) -> Iterator[pa.Table]:
     for places in read_plan(out.plan):
         filled = known.fill(places)
-        for start in range(0, len(filled), TABLE):
-            yield filled.slice(start, TABLE).combine_chunks()
+        for start in range(0, len(filled), size):
+            yield filled.slice(start, size).combine_chunks()
