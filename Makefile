@@ -42,7 +42,7 @@ lock: install  ## resolve anew what pyproject.toml asks for, with hashes and wit
 	$(BIN)/uv pip compile $(LOCK) --extra openvino pyproject.toml -o requirements/line.txt
 	$(BIN)/uv pip compile $(LOCK) --extra openvino --extra review pyproject.toml -o requirements/review.txt
 	$(BIN)/uv pip compile $(LOCK) --extra openvino --extra review --extra training pyproject.toml -o requirements/training.txt
-	$(BIN)/uv pip compile $(LOCK) --extra openvino --extra review --extra training --extra dev pyproject.toml -o requirements/dev.txt
+	$(BIN)/uv pip compile $(LOCK) --extra openvino --extra review --extra training --extra replay --extra dev pyproject.toml -o requirements/dev.txt
 
 LOCK := --upgrade --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --no-header \
 	--no-annotate --python-version 3.11

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from inspection.image import GreyImage, Stack
 from inspection.inspector import Inspection, Inspector
 from inspection.signals import Signals
@@ -63,13 +65,25 @@ def inspect_stack(inspector: Inspector, stack: Stack) -> StackInspection:
     Raises:
         ImageError: A page is damaged; then none of the file counts.
     """
-    found = StackInspection(*_inspected(inspector, stack, 0))
-    for page in range(1, len(stack)):
-        found.add(*_inspected(inspector, stack, page))
+    (found,) = inspect_by([inspector], stack)
     return found
 
 
-def _inspected(inspector: Inspector, stack: Stack, page: int) -> tuple[GreyImage, Inspection]:
-    image = stack[page]
+def inspect_by(inspectors: Sequence[Inspector], stack: Stack) -> list[StackInspection]:
+    """The same by several inspectors, in their order; each page is decoded once.
+
+    Raises:
+        ImageError: A page is damaged; then none of the file counts.
+    """
+    image = stack[0]
+    found = [StackInspection(image, _inspected(inspector, image)) for inspector in inspectors]
+    for page in range(1, len(stack)):
+        image = stack[page]
+        for inspector, one in zip(inspectors, found, strict=True):
+            one.add(image, _inspected(inspector, image))
+    return found
+
+
+def _inspected(inspector: Inspector, image: GreyImage) -> Inspection:
     (inspection,) = inspector.inspect([image.pixels])
-    return image, inspection
+    return inspection

@@ -15,6 +15,7 @@ MAY_KNOW = {
     "daemon": BELOW,
     "training": BELOW,
     "review": BELOW,
+    "replay": BELOW,
     "filing": ("inspection", "settings"),
     "inspection": ("settings",),
     "settings": ("inspection.errors", "inspection.files"),  # what a user is told, and what names files have

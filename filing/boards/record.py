@@ -5,6 +5,7 @@ docs/board.schema.json is `json_schema()`, for those who read records.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple

@@ -93,15 +93,23 @@ def read_record(path: str) -> Record | None:
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode) or found.st_size > _LARGEST:
             return None
-        content = json.loads(os.read(descriptor, _LARGEST))
-    except (ValueError, RecursionError):
-        return None
+        data = os.read(descriptor, _LARGEST)
     finally:
         os.close(descriptor)
+    said = parse_record(data)
+    return Record(*said, stamp_of(found)) if said else None
+
+
+def parse_record(data: bytes) -> tuple[Facts, tuple[Word, ...]] | None:
+    """What the bytes of a record say, and what operators said; None where this program wrote no such bytes."""
+    try:
+        content = json.loads(data)
+    except (ValueError, RecursionError):
+        return None
     if not isinstance(content, dict) or not isinstance(content.get("decision_id"), str):
         return None
     words = tuple(Word(_time(act.get("at")), act["to"], _text(act.get("by"))) for act in standing(content))
-    return Record(_facts(content, words), words, stamp_of(found))
+    return _facts(content, words), words
 
 
 def moment(milliseconds: int) -> datetime:

@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 needs_openvino = pytest.mark.skipif(find_spec("openvino") is None, reason="OpenVINO is not installed")
-TRAINING_ONLY = ["training", "simulator", "sklearn", "scipy", "matplotlib", "jinja2", "tqdm"]
+TRAINING_ONLY = [
+    "training", "simulator", "sklearn", "scipy", "matplotlib", "jinja2", "tqdm", "replay", "ray", "pyarrow",
+]  # fmt: skip
 
 
 def _python(code: str, cwd: Path) -> subprocess.CompletedProcess[str]:
