@@ -130,7 +130,8 @@ def test_a_lost_node_costs_no_image(
     monkeypatch.setattr(run, "TABLE", 2)
     for number in range(16):
         shutil.copytree(archive / "nio", archive / f"more{number}" / "nio")
-    address = f"{ray.util.get_node_ip_address()}:{free_port()}"
+    host = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
+    address = f"{host}:{free_port()}"
     join(start, address, 1, "--head", f"--port={address.rpartition(':')[2]}", "--include-dashboard=false")
     second = join(start, address, 2, f"--address={address}")
     with started(Wish(address=address), "cpu") as (cluster, _):
