@@ -36,8 +36,10 @@ Start = Callable[..., subprocess.Popen[bytes]]
 
 
 @pytest.fixture
-def start(monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
+def start(monkeypatch: pytest.MonkeyPatch, *, long: bool) -> Iterator[Start]:
     """Starts a node with one core by `ray start`; all are killed at the end."""
+    if not long:
+        pytest.skip("two nodes take a quiet machine and a minute: with --long")
     for name, value in ENVIRONMENT.items():
         monkeypatch.setenv(name, value)
     paths = os.pathsep.join(sys.path)
