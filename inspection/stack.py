@@ -75,13 +75,20 @@ def inspect_by(inspectors: Sequence[Inspector], stack: Stack) -> list[StackInspe
     Raises:
         ImageError: A page is damaged; then none of the file counts.
     """
-    image = stack[0]
-    found = [StackInspection(image, _inspected(inspector, image)) for inspector in inspectors]
+    found = _begun(inspectors, stack[0])
     for page in range(1, len(stack)):
-        image = stack[page]
-        for inspector, one in zip(inspectors, found, strict=True):
-            one.add(image, _inspected(inspector, image))
+        _add(inspectors, found, stack[page])
     return found
+
+
+def _begun(inspectors: Sequence[Inspector], image: GreyImage) -> list[StackInspection]:
+    return [StackInspection(image, _inspected(inspector, image)) for inspector in inspectors]
+
+
+def _add(inspectors: Sequence[Inspector], found: Sequence[StackInspection], image: GreyImage) -> None:
+    """Judge the next page; nobody here holds it, or the one before, while another one is decoded."""
+    for inspector, one in zip(inspectors, found, strict=True):
+        one.add(image, _inspected(inspector, image))
 
 
 def _inspected(inspector: Inspector, image: GreyImage) -> Inspection:

@@ -27,7 +27,7 @@ import ray
 from ray.data import ActorPoolStrategy, DataContext, from_arrow
 from ray.exceptions import RayError
 
-_WAVE, _PLACES = 1_024, 4_000_000
+_WAVE, _PLACES = 256, 4_000_000
 """Tables that are handed over at a time, for each judge, and places in them at most: they wait in memory."""
 
 _STORE_BYTES = 512 * 2**20
