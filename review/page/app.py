@@ -28,7 +28,7 @@ from review.page.line import Line
 from review.page.opinions import Opinions
 from review.page.pictures import Pictures
 from review.page.queue import Queue
-from review.page.seals import Seals, read_key
+from review.page.seals import Handle, Seals, read_key
 from review.page.users import Patience, User, Users, sound_name
 from review.page.words import TakenError, Words
 from settings import Settings
@@ -147,7 +147,7 @@ class _PictureRoutes:
         shown = self._pictures.render(handle, request.path_params["page"], _window(asked), side)
         headers = {
             "x-window": f"{shown.low:.6f} {shown.high:.6f} {shown.bits}",
-            "cache-control": "private, max-age=600",
+            "cache-control": _kept(handle),
         }
         return Response(shown.png, media_type="image/png", headers=headers)
 
@@ -156,7 +156,12 @@ class _PictureRoutes:
         if handle is None or handle.kind not in ("open", "look"):
             raise GoneError("no such map")
         layer = self._pictures.map(handle, request.path_params["page"])
-        return Response(layer, media_type="image/png", headers={"cache-control": "private, max-age=600"})
+        return Response(layer, media_type="image/png", headers={"cache-control": _kept(handle)})
+
+
+def _kept(handle: Handle) -> str:
+    """How long a browser may keep a picture: another image may come to lie where one is only looked at."""
+    return f"private, max-age={600 if handle.decision else 30}"
 
 
 def _window(asked: Any) -> tuple[float, float] | None:

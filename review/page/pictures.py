@@ -63,7 +63,8 @@ class Pictures:
             raise SolderwatchError(f"no page {page + 1} of {len(stack)}")
         image = stack[page]
         with self._lock:
-            if key not in self._pages:
+            # Another image may come to lie where one is only looked at; of a decision there is one image.
+            if handle.decision and key not in self._pages:
                 self._pages[key] = image
                 self._kept += image.pixels.nbytes
             while self._kept > _KEPT_BYTES and len(self._pages) > 1:

@@ -63,7 +63,10 @@ class Queue:
                 if len(items) >= count:
                     break
             counts = ledger.summary().counts
-        left = sum(found.images for found in counts if found.outcome == "nio" and not found.word)
+        if wish.disputed:
+            left = sum(subject.disputed for subject in self.opinions.subjects(wish.product))
+        else:
+            left = sum(found.images for found in counts if found.outcome == "nio" and not found.word)
         lost = [seal for seal in _list(asked, "have") if (found := self._opened(seal)) and _place(found) not in kept]
         return {"items": items, "left": left, "lost": lost}
 

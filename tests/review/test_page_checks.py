@@ -232,7 +232,7 @@ def test_books_are_read_on(line: PageLine) -> None:
 def test_clopper_pearson(count: int, of: int, low: float, high: float) -> None:
     """The interval is the one that scipy's beta quantiles give."""
     found = share(count, of)
-    assert (found.low, found.high) == (pytest.approx(low, abs=1e-5), pytest.approx(high, abs=1e-5))
+    assert [found.low, found.high] == pytest.approx([low, high], abs=1e-5)
 
 
 def test_kappa(line: PageLine) -> None:

@@ -120,7 +120,22 @@ def test_ten_thousand_requests(ann: Visitor, long: bool) -> None:
     words = ["api", "next", "word", "undo", "skip", "picture", "map", "static", "page.css", "board", "boards", "labels"]
     words += ["statistics", "models", "report", "hello", "images.csv", "-1", "9" * 20, "..", "%00", "%ff", "<script>"]
     words += ["a" * 300, "~", "'"]
-    values = [None, True, -1, 1e308, "", "x", "\ud800", "\x00", [], {}, ["x"] * 200, "A" * 1000, [[[]]], {"seal": {}}]
+    values: list[object] = [
+        None,
+        True,
+        -1,
+        1e308,
+        "",
+        "x",
+        "\ud800",
+        "\x00",
+        [],
+        {},
+        ["x"] * 200,
+        "A" * 1000,
+        [[[]]],
+        {"seal": {}},
+    ]
     keys = ["client", "have", "count", "product", "board", "disputed", "seal", "label", "reason", "comment", "skipped"]
     for _ in range(10_000 if long else 400):
         path = "/" + "/".join(draw.choices(words, k=draw.randint(0, 3)))
