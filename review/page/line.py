@@ -54,13 +54,23 @@ class ModelFolder:
 
 @dataclass(frozen=True)
 class Doubt:
-    """A label of the data set that a training doubts: the file, its label, and how likely nio it looks."""
+    """A part of the data set whose label a training doubts.
+
+    Attributes:
+        product: Whose data set it is; empty on a line without products.
+        part: As the training lists it, and `labels.csv` answers it.
+        label: What its images are labelled.
+        images: How many.
+        false_calls: Share of good images that are called nio because of it.
+        aside: Whether it was set aside for the choice of the threshold.
+    """
 
     product: str
-    file: str
-    where: str
+    part: str
     label: str
-    probability: float
+    images: int
+    false_calls: float
+    aside: bool
 
 
 @dataclass(frozen=True)
@@ -172,16 +182,13 @@ def _models(product: str, root: Path) -> list[ModelFolder]:
 
 
 def _doubts(product: str, folder: Path) -> Sequence[Doubt]:
-    """The labels that a training doubts, from the numbers beside its report.
-
-    The one place that knows how a training tells them; another list is read here.
-    """
+    """The labels that a training doubts, the dearest first, from the numbers beside its report."""
     found = []
-    rows = _read_json(folder / "report" / "metrics.json").get("doubted_labels")
+    rows = _read_json(folder / "report" / "metrics.json").get("prices")
     for row in rows if isinstance(rows, list) else []:
         try:
-            file, where, label = (str(row[key]) for key in ("file", "where", "label"))
-            found.append(Doubt(product, file, where, label, float(row["probability"])))
+            part, label, images = str(row["part"]), str(row["label"]), int(row["images"])
+            found.append(Doubt(product, part, label, images, float(row["false_calls"]), bool(row["aside"])))
         except (KeyError, TypeError, ValueError):
             continue
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections import Counter
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from review.page.archive import Archive
 from review.page.desk import LEASE_S, Desk, Wish
 from review.page.estimates import agreement, checks, share
 from review.page.items import Teller
+from review.page.line import Line
 from review.page.opinions import Opinions
 from review.page.seals import BLIND, Handle, Seals
 from review.page.words import Speaker, TakenError, Words
@@ -249,3 +251,18 @@ def test_kappa(line: PageLine) -> None:
     assert agreement(list(pairs("nn ni in ii"))).kappa == 0
     assert agreement(list(pairs("nn nn"))).kappa is None
     assert "2 of 3" in str(agreement(list(pairs("nn ii ni"))))
+
+
+def test_what_the_training_doubts(line: PageLine) -> None:
+    """The model in use has a list of doubted labels with their prices; a damaged row costs the others nothing."""
+    model = line.settings.paths.models / "m1"
+    (model / "report").mkdir(parents=True)
+    dear = {"part": "B1/<i>r2", "label": "nio", "images": 2, "false_calls": 0.026, "aside": True}
+    numbers = {"prices": [dear, {"part": "cut"}, "no row", dear | {"part": "B1/r3", "aside": False}]}
+    (model / "report" / "metrics.json").write_text(json.dumps(numbers), encoding="utf-8")
+    model.with_name("current").symlink_to("m1")
+    doubts = Line(line.settings, Seals(b"key"), Opinions(line.settings), {}).doubts()
+    assert [(doubt.part, doubt.false_calls, doubt.aside) for doubt in doubts] == [
+        ("B1/<i>r2", 0.026, True),
+        ("B1/r3", 0.026, False),
+    ]
