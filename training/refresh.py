@@ -182,7 +182,7 @@ def _test_and_promote(
 def _tell_unmatched(dataset: Dataset, settings: Settings) -> None:
     """A pattern that matches nothing would let images of one part straddle the split in silence."""
     pattern = settings.names.pattern
-    unmatched = sum(not units_of(image.path, image.label, settings).matched for image in dataset.images)
+    unmatched = sum(not units_of(image.path, settings).matched for image in dataset.images)
     if pattern and unmatched == len(dataset.images):
         raise DatasetError(f"names.pattern: {pattern!r} matches no file name, such as {dataset.images[0].path.name!r}")
     if pattern and unmatched:

@@ -14,7 +14,7 @@ import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Literal
 
 import numpy as np
@@ -187,15 +187,15 @@ def _load(path: Path, label: Label, room: Room, settings: Settings) -> tuple[Lab
     except OSError as error:
         return error.strerror or str(error)
     found = whole(traces)
-    units = units_of(path, label, settings)
+    units = units_of(path, settings)
     sha256 = hashlib.sha256(data).hexdigest()
     group = units.part or found.content
     return LabelledImage(path, label, group, sha256, grey_PSS, units.kind, units.part or path.name), found
 
 
-def units_of(path: Path, label: Label, settings: Settings) -> Units:
-    """What the name of a labelled image says of the line's units."""
-    return settings.names.units(path.relative_to(settings.paths.dataset / label))
+def units_of(path: Path, settings: Settings) -> Units:
+    """What the name of a labelled image says of the line's units, by its path below `io` or `nio`."""
+    return settings.names.units(PurePath(*path.relative_to(settings.paths.dataset).parts[1:]))
 
 
 def _each_content_once(

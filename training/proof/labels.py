@@ -147,7 +147,8 @@ def _prices(scored: Scored, scores: Scores, choice: Choice, worth: Worth) -> lis
         count = sum(image.label == "io" for image in members[part])
         prices.append(Price(named[part], "io", count, called / len(scores.io), aside=False))
     # Of equal prices the order stands, in which the surest of each label come first.
-    return sorted((price for price in prices if price.false_calls > 0), key=lambda price: -price.false_calls)[:_MOST]
+    told = (price for price in prices if price.false_calls > 0 or price.aside)
+    return sorted(told, key=lambda price: -price.false_calls)[:_MOST]
 
 
 def _alike(towards: Numbers, parts: Sequence[str], trusted: frozenset[str]) -> list[str]:

@@ -113,7 +113,8 @@ def choose(scores: Scores, worth: Worth) -> Choice:
 
     The cost is that of missed nio images plus that of false calls. How many of either a threshold makes is counted
     within the scores and, beyond the outermost of them, told by their tails. The required recall is kept with a
-    confidence of 95 % where the nio images are enough to tell (299 for 99 %), otherwise none of them is missed.
+    confidence of 95 % where the nio images are enough to tell (299 for 99 %), otherwise none of them is missed. Nor does
+    it lie above even odds, weighed by the cost.
 
     A few wrong labels would decide that. So a part that looks like the other label, and that costs more false calls
     than it is worth (one part's share of the nio images, by the stated cost), is set aside: the lowest first, at most
@@ -142,7 +143,10 @@ def least_cost(scores: Scores, worth: Worth) -> float:
     """The cheapest threshold that keeps the required recall, with no part set aside."""
     thresholds = _grid(scores)
     cost = worth.weight * missed(scores.nio, thresholds) + reached(scores.io, thresholds)
-    cost[thresholds > _recall_kept(scores.nio, worth.required_recall)] = np.inf
+    # What is likelier nio than io, both weighed by the cost, is nio: where a wide gap lies between them its far end
+    # would cost as little, but new kinds of defects come from there.
+    highest = min(_recall_kept(scores.nio, worth.required_recall), -math.log(worth.weight))
+    cost[thresholds > highest] = np.inf
     return float(thresholds[np.argmin(cost)])
 
 

@@ -43,6 +43,12 @@ class TestLeastCost:
         assert GOOD.max() < found[2] < BAD.min()
         assert found[0] > found[-1] + 1
 
+    @pytest.mark.parametrize(("cost", "highest"), [(100, 0.0), (1000, -2.2)])
+    def test_room_for_new_kinds_of_defects(self, cost: float, highest: float) -> None:
+        """Where a wide gap lies between a few nio images, all alike, and io ones, it does not go up to the nio ones."""
+        threshold = least_cost(scores(np.linspace(14, 14.5, 20), np.linspace(-16, -8, 60)), Worth(cost, 0.01, 0.99))
+        assert -8 < threshold <= highest
+
     def test_the_share_of_nio_counts_like_the_cost(self) -> None:
         """Twice as many nio images are worth about as much as an escape that is twice as dear."""
         twice_dear, twice_many = (
