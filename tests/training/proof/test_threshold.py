@@ -45,7 +45,7 @@ class TestLeastCost:
 
     @pytest.mark.parametrize(("cost", "highest"), [(100, 0.0), (1000, -2.2)])
     def test_room_for_new_kinds_of_defects(self, cost: float, highest: float) -> None:
-        """Where a wide gap lies between a few nio images, all alike, and io ones, it does not go up to the nio ones."""
+        """In a wide gap below a few nio images, all alike, it does not go up to them."""
         threshold = least_cost(scores(np.linspace(14, 14.5, 20), np.linspace(-16, -8, 60)), Worth(cost, 0.01, 0.99))
         assert -8 < threshold <= highest
 
