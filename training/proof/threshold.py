@@ -113,8 +113,8 @@ def choose(scores: Scores, worth: Worth) -> Choice:
 
     The cost is that of missed nio images plus that of false calls. How many of either a threshold makes is counted
     within the scores and, beyond the outermost of them, told by their tails. The required recall is kept with a
-    confidence of 95 % where the nio images are enough to tell (299 for 99 %), otherwise none of them is missed. Nor does
-    it lie above even odds, weighed by the cost.
+    confidence of 95 % where the nio images are enough to tell (299 for 99 %), otherwise none of them is missed. Nor
+    does it lie above even odds, weighed by the cost.
 
     A few wrong labels would decide that. So a part that looks like the other label, and that costs more false calls
     than it is worth (one part's share of the nio images, by the stated cost), is set aside: the lowest first, at most
