@@ -129,6 +129,12 @@ def _folds(value: object) -> object:
     return value
 
 
+def _image_size(value: object) -> object:
+    if value != "auto" and (type(value) is not int or not 32 <= value <= 1024 or value % 16):
+        raise ValueError("should be auto, or 32 to 1024 and a multiple of 16")
+    return value
+
+
 def _number_like(value: object) -> object:
     """YAML 1.1 reads 100_000_000 as a number but 1e-3 as text; take both."""
     if isinstance(value, str) and re.fullmatch(r"[+-]?\d+(\.\d+)?e[+-]?\d+", value, re.IGNORECASE):
@@ -149,9 +155,9 @@ Suffix = Annotated[str, AfterValidator(_suffix)]
 NamesPattern = Annotated[str, AfterValidator(_names_pattern)]
 Regex = Annotated[str, AfterValidator(_regex)]
 ProductName = Annotated[str, BeforeValidator(product_name)]
-ImageSize = Annotated[int, Field(ge=32, le=1024, multiple_of=16)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 Probability = Annotated[float, Field(ge=0, le=1)]
+ImageSize = Annotated[Literal["auto"] | int, BeforeValidator(_image_size)]
 Folds = Annotated[Literal["auto"] | int, BeforeValidator(_folds)]
 Rate = Annotated[float, BeforeValidator(_number_like)]
 FloatRange = Annotated[tuple[Rate, Rate], Field(strict=False), AfterValidator(_rising)]
@@ -343,7 +349,7 @@ class BoardSettings(Section):
 class TrainingSettings(Section):
     """How a model is made from the labelled folders."""
 
-    image_size: ImageSize | Literal["auto"] = 256
+    image_size: ImageSize = 256
     max_minutes: Annotated[float, Field(gt=0)] = 60.0
     architecture: Literal["residual", "plain"] = "residual"
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
