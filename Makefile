@@ -21,7 +21,9 @@ test: lint  ## lint, then every test
 	$(BIN)/python -m pytest
 
 test-faults: install  ## kill, starve and mislead the daemon in every way we know of; half an hour and more
-	$(BIN)/python -m pytest tests/faults tests/inspection/test_mutations.py tests/daemon/test_formats.py --long
+	$(BIN)/python -m pytest $(FAULTS) --long
+
+FAULTS := tests/faults tests/inspection/test_mutations.py tests/daemon/test_formats.py
 
 lint: install
 	$(BIN)/ruff check .
