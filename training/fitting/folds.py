@@ -25,6 +25,7 @@ _FEW_NIO = 300  # from here on one validation part holds enough of them for its 
 _DEFAULT_FOLDS = 5
 _BATCH = 64
 _FEWEST_GOOD = 3  # two differ in one direction only, and the covariance of that is not shrunk
+_PLAIN_MARGIN = 1.2
 _SMALLEST_PLAIN_SPREAD = 0.05  # of what the plain eye sees, for the same reason
 _SMALLEST_SPREAD = 0.03  # a channel that all of a few good images leave silent may stir in the next one
 
@@ -193,10 +194,14 @@ def _highest(values_P: Tensor, counts: list[int]) -> tuple[Tensor, Tensor]:
 
 
 def limit_novelty(model: Model, scored: Scored, budget: float) -> None:
-    """Set the limits that together the budgeted share of new good images exceeds, a third of it each."""
-    io, share = scored.io, budget / 3
+    """Set the limits that together the budgeted share of new good images exceeds: half of it each by the network's eye.
+
+    What the plain eye finds strange must be so by a margin, so hardly any good image is: it is for other things.
+    """
+    io, share = scored.io, budget / 2
     model.novelty.farthest.fill_(float(np.exp(tail_quantile(scored.distances[io].log().tolist(), share))))
-    model.novelty.strangest.fill_(float(np.exp(tail_quantile(scored.strangeness[io].log().tolist(), share))))
+    strangest = float(np.exp(tail_quantile(scored.strangeness[io].log().tolist(), share)))
+    model.novelty.strangest.fill_(_PLAIN_MARGIN * strangest)
     model.novelty.oddest.fill_(tail_quantile(scored.oddness[io].tolist(), share))
 
 

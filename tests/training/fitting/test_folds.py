@@ -118,7 +118,7 @@ class TestHowMany:
 
     @pytest.mark.parametrize(
         ("parts", "views", "folds"),
-        [(1, 1, 0), (2, 1, 2), (3, 2, 3), (4, 1, 4), (80, 2, 4), (299, 1, 4), (300, 1, 0), (150, 2, 0)],
+        [(1, 1, 0), (2, 1, 2), (3, 2, 3), (4, 1, 4), (80, 2, 5), (299, 1, 5), (300, 1, 0), (150, 2, 0)],
     )
     def test_auto(self, parts: int, views: int, folds: int) -> None:
         """Four, or as many as there are nio parts; none where one validation part has enough of them, or one is all."""

@@ -103,11 +103,12 @@ def test_pictures_are_whole(page: Page) -> None:
 
 
 def test_in_the_order_of_the_questions(page: Page) -> None:
-    """The requirement and what is proven come first, then the test, mistakes, the strange, labels, data and limits."""
+    """Requirement and proof come first, then test, threshold, mistakes, the strange, labels, data and limits."""
     headings = re.findall(r"<h2>(.*?)</h2>", page.text)
     assert headings == [
         "Requirement and certificate",
         "On the untouched test images",
+        "How the threshold was chosen",
         "Worst mistakes",
         "What the model doesn't understand",
         "Check these labels",
