@@ -23,7 +23,7 @@ test: lint  ## lint, then every test
 test-faults: install  ## kill, starve and mislead the daemon in every way we know of; half an hour and more
 	$(BIN)/python -m pytest $(FAULTS) --long
 
-FAULTS := tests/faults tests/inspection/test_mutations.py tests/daemon/test_formats.py
+FAULTS := tests/faults tests/replay tests/inspection/test_mutations.py tests/daemon/test_formats.py
 
 lint: install
 	$(BIN)/ruff check .

@@ -38,6 +38,13 @@ def cluster() -> Iterator[Cluster]:
             yield found
 
 
+@pytest.fixture
+def only_long(*, long: bool) -> None:
+    """Skips what takes minutes."""
+    if not long:
+        pytest.skip("takes minutes: with --long only")
+
+
 @pytest.fixture(autouse=True)
 def _small_tables(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run, "TABLE", 2)
@@ -81,6 +88,7 @@ def test_each_image_is_judged_once_though_a_judge_is_killed(cluster: Cluster, re
         assert one | {"ms": 0} == other | {"ms": 0}
 
 
+@pytest.mark.usefixtures("only_long")
 def test_ctrl_c_keeps_what_was_judged(cluster: Cluster, replayed: Replayed, larger: Path) -> None:
     """Ray lets go of the work at once, the same Ray goes on with what is missing, and no image is there twice."""
 
@@ -97,6 +105,7 @@ def test_ctrl_c_keeps_what_was_judged(cluster: Cluster, replayed: Replayed, larg
     assert done.kept >= 5
 
 
+@pytest.mark.usefixtures("only_long")
 def test_an_image_that_kills_judges_is_put_aside(cluster: Cluster, replayed: Replayed, archive: Path) -> None:
     """It is listed, and all others are judged."""
     shutil.copy(archive / "nio" / "lot7" / "nio001.png", archive / "nio" / DEADLY)

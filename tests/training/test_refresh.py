@@ -224,8 +224,10 @@ def test_it_says_what_it_does(twins: tuple[Path, Path, str]) -> None:
         "save",
         "predict the images set aside",
         "gate",
+        "what it comes to",
         "promote",
     ]
+    assert "of 10,000 images, 100 of them nio: " in said
     assert str(new / "report" / "index.html") in said
     assert str(read_card(new).certificate) in said
 

@@ -469,7 +469,8 @@ training:
   image_size: 48
   epochs: 1
   folds: 0
-  false_call_budget: 0.99
+  escape_cost: 1000000
+  nio_share: 0.9
   unseen: {io: 4, nio: 4}
 """
 
