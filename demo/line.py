@@ -77,7 +77,7 @@ boards:
 training:
   image_size: 96
   epochs: 22
-  batch_size: 16
+  batch_size: 32
   folds: 0
 """
 
