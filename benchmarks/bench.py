@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,6 +21,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from benchmarks.row import Row, check_names, print_rows
+from filing.folders import file_system
 from inspection.model import Model, ModelCard, PreprocessingCard, library_versions, now, save
 from inspection.network import SupervisedAutoencoder
 from inspection.novelty import DESCRIPTION, Novelty
@@ -185,3 +189,35 @@ def moment(time: str) -> float:
 def cores() -> int:
     """How many this process may use."""
     return len(os.sched_getaffinity(0))
+
+
+def run_measures(
+    description: str | None,
+    measures: Mapping[str, Callable[[Bench], Iterator[Row]]],
+    *,
+    runs: int,
+    files: int,
+    fewest: int,
+) -> int:
+    """The command line of a module of measures: print the rows of those that are named.
+
+    Args:
+        description: What they are, and how to call them.
+        measures: By name; each makes rows, as soon as they are known.
+        runs: How often each ratio is measured, if nothing else is said.
+        files: How many files a run takes, if nothing else is said.
+        fewest: So many at least.
+    """
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(measures))
+    parser.add_argument("--runs", type=int, default=runs, help=f"of which the median counts; default: {runs}")
+    parser.add_argument("--files", type=int, default=files, help=f"in each run, at least {fewest}; default: {files}")
+    arguments = parser.parse_args()
+    check_names(parser, arguments.names, measures)
+    if arguments.runs < 1 or arguments.files < fewest:
+        parser.error(f"--runs must be 1 or more, and --files {fewest} or more")
+    print(f"{cores()} cores, {file_system(REPO)}; {arguments.runs} runs, {arguments.files} files", flush=True)
+    with tempfile.TemporaryDirectory(prefix="bench-run.", dir=REPO) as folder:
+        bench = Bench(Path(folder), arguments.runs, arguments.files)
+        print_rows(arguments.names or measures, lambda name: measures[name](bench))
+    return 0

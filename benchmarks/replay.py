@@ -9,10 +9,8 @@ small images, and then five times `--files`. All lies in a folder beside the pac
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -23,11 +21,10 @@ from typing import Self
 
 import pyarrow as pa
 
-from benchmarks.bench import REPO, SIDE, Bench, Line, cores
-from benchmarks.row import Row, check_names, print_rows, ratio_row
+from benchmarks.bench import SIDE, Bench, Line, cores, run_measures
+from benchmarks.row import Row, ratio_row
 from benchmarks.stages import cpu_seconds
 from benchmarks.throughput import files_per_second, memory_mb
-from filing.folders import file_system
 from replay import run
 from replay.archives import Folder
 from replay.engine import Wish, started
@@ -218,22 +215,5 @@ def _alone(bench: Bench) -> float:
     return spent["decode"] + spent["judge"]
 
 
-def main() -> int:
-    """Print the rows of the measures named."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(MEASURES))
-    parser.add_argument("--runs", type=int, default=3, help="of which the median counts; default: 3")
-    parser.add_argument("--files", type=int, default=20_000, help="in each replay, at least 200; default: 20000")
-    arguments = parser.parse_args()
-    check_names(parser, arguments.names, MEASURES)
-    if arguments.runs < 1 or arguments.files < 200:
-        parser.error("--runs must be 1 or more, and --files 200 or more")
-    print(f"{cores()} cores, {file_system(REPO)}; {arguments.runs} runs, {arguments.files} files", flush=True)
-    with tempfile.TemporaryDirectory(prefix="bench-run.", dir=REPO) as folder:
-        bench = Bench(Path(folder), arguments.runs, arguments.files)
-        print_rows(arguments.names or MEASURES, lambda name: MEASURES[name](bench))
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_measures(__doc__, MEASURES, runs=3, files=20_000, fewest=200))

@@ -9,16 +9,12 @@ beside the packages, so on the checkout's disk, and is removed afterwards: some 
 
 from __future__ import annotations
 
-import argparse
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 from benchmarks import epochs, latency, products, throughput
-from benchmarks.bench import REPO, Bench, cores
-from benchmarks.row import Row, check_names, print_rows
-from filing.folders import file_system
+from benchmarks.bench import Bench, run_measures
+from benchmarks.row import Row
 
 MEASURES: dict[str, Callable[[Bench], Iterator[Row]]] = {
     "throughput": throughput.throughput,
@@ -33,22 +29,5 @@ MEASURES: dict[str, Callable[[Bench], Iterator[Row]]] = {
 }
 
 
-def main() -> int:
-    """Print the rows of the measures named."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(MEASURES))
-    parser.add_argument("--runs", type=int, default=5, help="of which the median counts; default: 5")
-    parser.add_argument("--files", type=int, default=1000, help="in each run, at least 50; fewer shorten all measures")
-    arguments = parser.parse_args()
-    check_names(parser, arguments.names, MEASURES)
-    if arguments.runs < 1 or arguments.files < 50:
-        parser.error("--runs must be 1 or more, and --files 50 or more")
-    print(f"{cores()} cores, {file_system(REPO)}; {arguments.runs} runs, {arguments.files} files", flush=True)
-    with tempfile.TemporaryDirectory(prefix="bench-run.", dir=REPO) as folder:
-        bench = Bench(Path(folder), arguments.runs, arguments.files)
-        print_rows(arguments.names or MEASURES, lambda name: MEASURES[name](bench))
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_measures(__doc__, MEASURES, runs=5, files=1000, fewest=50))

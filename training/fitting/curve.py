@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 
 from inspection.model import ModelCard
+from inspection.verdict import LABELS
 from settings.schema import TrainingSettings
 from training.data.dataset import LabelledImage, Part
 from training.fitting import processes
@@ -40,7 +41,7 @@ def what_may_help(
     if not of_no_use(card, options.gate.most_false_calls) or processes.count() > 1:  # the others have gone on
         return []
     images = parts["train"] + parts["validation"]
-    if min(len({image.group for image in images if image.label == label}) for label in ("io", "nio")) < 2 * _FOLDS:
+    if min(len({image.group for image in images if image.label == label}) for label in LABELS) < 2 * _FOLDS:
         return ["more images: these are too few to measure what else would help"]
     seen, left_out = deal(images, _FOLDS, options.seed)[0]
     found = []
@@ -63,7 +64,7 @@ def what_may_help(
 def _share_of(images: Sequence[LabelledImage], share: float) -> list[LabelledImage]:
     """The images of the first parts of each label, in their order."""
     kept: set[str] = set()
-    for label in ("io", "nio"):
+    for label in LABELS:
         groups = list(dict.fromkeys(image.group for image in images if image.label == label))
         kept.update(groups[: max(2, round(share * len(groups)))])
     return [image for image in images if image.group in kept]
