@@ -16,7 +16,8 @@ import numpy as np
 from scipy.stats import norm
 
 from benchmarks.row import Row
-from training.proof.certificate import CONFIDENCE, Tested, certify
+from inspection.shares import CONFIDENCE
+from training.proof.certificate import Tested, certify
 
 _DRAWS = 1000
 _PARTS = (30, 100, 300, 475)

@@ -15,7 +15,7 @@ from inspection.errors import ConfigError, SolderwatchError
 from settings import Settings, load
 
 _KINDS = ("disputed", "changed", "near")
-_NEEDED = ("jinja2", "pyarrow", "ray", "scipy")
+_NEEDED = ("jinja2", "pyarrow", "ray")
 _HELP = """\
 Judge an archive again, exactly as the daemon would, and say what would change.
 

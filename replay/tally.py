@@ -14,11 +14,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from scipy.special import betaincinv
 
+from inspection.shares import Share
 from inspection.verdict import LABELS
 
-CONFIDENCE = 0.95
 SHOWN = 24
 """Images of one kind of change that are shown."""
 
@@ -30,32 +29,6 @@ _EDGES = np.linspace(-12.0, 12.0, 241)
 """Of the histogram of log-odds."""
 
 Row = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Share:
-    """So many of so many, and between what their true share lies (Clopper-Pearson, two-sided)."""
-
-    count: int
-    of: int
-
-    @property
-    def share(self) -> float | None:
-        """None of none."""
-        return self.count / self.of if self.of else None
-
-    @property
-    def bounds(self) -> tuple[float, float]:
-        """The interval; everything where there is nothing."""
-        tail = (1 - CONFIDENCE) / 2
-        low = float(betaincinv(self.count, self.of - self.count + 1, tail)) if self.count else 0.0
-        missing = self.of - self.count
-        high = float(betaincinv(self.count + 1, missing, 1 - tail)) if missing else 1.0
-        return low, high
-
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return {"count": self.count, "of": self.of, "share": self.share, "interval": list(self.bounds)}
 
 
 @dataclass

@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from filing.models import model_folders
 from inspection.errors import ModelError, NotPromotedError, SolderwatchError
 from inspection.files import readable
 from inspection.model import ModelCard, read_card
@@ -17,7 +18,7 @@ from training.fitting.build import say
 from training.fitting.sizes import with_any_size
 from training.refresh import refresh
 from training.release.gate import read_record
-from training.release.history import aligned, figures, model_folders, roles
+from training.release.history import aligned, figures, roles
 from training.release.promote import in_use, only_refresh
 
 _HEADINGS = ("product", "", "model in use", "threshold", "recall proven", "false calls")

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from filing.doubts import units_of
 from inspection.device import choose_device
 from inspection.errors import DatasetError, NotPromotedError
 from inspection.files import readable
@@ -24,7 +25,7 @@ from inspection.model import Certificate, Model, ModelCard, load, save
 from inspection.verdict import LABELS, Label
 from settings.schema import CURRENT, Settings
 from training.data.answers import read_answered
-from training.data.dataset import Dataset, LabelledImage, Part, page_of, split, units_of
+from training.data.dataset import Dataset, LabelledImage, Part, page_of, split
 from training.fitting import processes
 from training.fitting.build import Built, be_repeatable, build, say
 from training.fitting.checkpoint import NAME, Checkpoint, fingerprint
@@ -78,14 +79,13 @@ def refresh(settings: Settings, dataset: Dataset | None = None, *, force: bool =
         print(f"  skipped {readable(str(path))}: {reason}")
     for kept, dropped in dataset.duplicates:
         print(f"  left out {readable(str(dropped))}: the same image as {readable(str(kept))}")
-    for line in dataset.answers:
+    operators = read_operators(settings)
+    for line in (*dataset.answers, *operators.lines()):
         print(f"  {line}")
     stacks = [image for image in dataset.images if image.is_stack]
     if stacks:
         print(f"  {len(stacks)} of {len(dataset.images)} are stacks, of {sum(len(one.grey) for one in stacks)} pages")
 
-    operators = read_operators(settings)
-    print(f"  {operators.text()}")
     _tell_unmatched(dataset, settings)
     say("copies and giveaways among the images")
     for line in dataset.leaks.lines() or ["none found"]:
@@ -156,6 +156,7 @@ def _test_and_promote(
         predictions=predictions,
         options=options,
         names=settings.names,
+        operators=operators,
     )
     print(f"  {write_report(folder / 'report', findings, inspector, Limits.of(settings.inbox))}")
 
@@ -164,7 +165,7 @@ def _test_and_promote(
     record = hold_gate(settings, champion, folder, parts["test"], dataset.images, device=device, force=force)
     print(as_text(record))
     say("what it comes to")
-    for line in summary(inspector.model.card, built.choice, labels, settings):
+    for line in summary(inspector.model.card, built.choice, labels, settings, dataset.disputed):
         print(f"  {line}")
     if in_use(settings.paths.models) != champion:
         raise NotPromotedError("trained, not promoted: another model was put to use meanwhile; refresh once more")

@@ -15,6 +15,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from filing.logs import Log
+from filing.opinions import Opinions
 from inspection.errors import LedgerError, SolderwatchError
 from inspection.files import readable
 from inspection.image import Limits
@@ -25,7 +26,6 @@ from review.page.guard import Guard, Sessions, Visitor, cookie_line, form, hosts
 from review.page.items import Teller
 from review.page.layout import read_layout
 from review.page.line import Line
-from review.page.opinions import Opinions
 from review.page.pictures import Pictures
 from review.page.queue import Queue
 from review.page.seals import Handle, Seals, read_key

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from filing.ledger import Image, Ledger, Place
+from filing.opinions import Opinions
 from inspection.verdict import LABELS
-from review.page.opinions import Opinions
 from review.page.seals import Kind
 from settings.schema import ReviewSettings
 

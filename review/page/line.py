@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from filing.ledger import DayCount, Image, Ledger, OpenBoard
+from filing.opinions import Opinions
 from inspection.errors import SolderwatchError
 from inspection.files import readable
 from review.page.layout import Point
-from review.page.opinions import Opinions
 from review.page.seals import Handle, Seals
 from settings import Settings
 from settings.schema import CURRENT

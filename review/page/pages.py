@@ -8,12 +8,12 @@ from typing import Any
 from urllib.parse import urlencode
 
 from filing.boards import BoardFiles, Key, note_of
+from filing.estimates import checks
 from filing.ledger import Image
 from filing.logs import Log
 from inspection.errors import SolderwatchError
 from inspection.files import readable
 from review.page.archive import Archive
-from review.page.estimates import checks
 from review.page.figures import CHARTS, DAYS, make_chart, summary
 from review.page.guard import Visitor
 from review.page.items import says

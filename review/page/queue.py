@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from filing.ledger import Ledger, Place
+from filing.opinions import Opinions
 from inspection.errors import SolderwatchError
 from inspection.verdict import LABELS, Label
 from review.page.archive import GoneError
 from review.page.desk import Desk, Wish
 from review.page.guard import Visitor
 from review.page.items import Teller
-from review.page.opinions import Opinions
 from review.page.seals import BLIND, Handle, Seals
 from review.page.words import LONGEST_COMMENT, Speaker, Words
 from settings import Settings

@@ -14,13 +14,13 @@ pytest.importorskip("ray", reason="Ray is not installed")
 
 import pyarrow as pa
 from replay_line import Replayed
-from scipy.stats import beta
 
+from inspection.shares import Share
 from replay.command import report
 from replay.job import RESULTS
 from replay.pick import BOOK, FOLDER, Kind, Wanted, choose, copy_to
 from replay.summary import Run
-from replay.tally import Share, Tally
+from replay.tally import Tally
 
 RUN = Run(judged=14, seconds=2.0, judges=2, device="cpu")
 PLAIN: dict[str, Any] = {
@@ -34,14 +34,6 @@ def results(*rows: dict[str, Any]) -> list[pa.RecordBatch]:
     whole = [PLAIN | {"number": number, "sha256": f"{number:02x}"} | row for number, row in enumerate(rows)]
     batches: list[pa.RecordBatch] = pa.Table.from_pylist(whole, schema=RESULTS).to_batches()
     return batches
-
-
-@pytest.mark.parametrize(("count", "of"), [(0, 0), (0, 20), (20, 20), (3, 250), (1, 1)])
-def test_intervals_are_clopper_pearsons(count: int, of: int) -> None:
-    """Both bounds are the exact ones, also where none or all of the images are wrong."""
-    low, high = Share(count, of).bounds
-    assert low == pytest.approx(beta.ppf(0.025, count, of - count + 1) if count else 0.0)
-    assert high == pytest.approx(beta.ppf(0.975, count + 1, of - count) if count < of else 1.0)
 
 
 def test_words_count_before_and_now() -> None:

@@ -14,14 +14,14 @@ import pytest
 from page_line import Page, PageLine
 from visitor import Visitor
 
+from filing.estimates import agreement, checks
 from filing.ledger import Ledger
 from filing.logs import open_log
+from filing.opinions import Opinions
 from review.page.archive import Archive
 from review.page.desk import LEASE_S, Desk, Wish
-from review.page.estimates import agreement, checks, share
 from review.page.items import Teller
 from review.page.line import Line
-from review.page.opinions import Opinions
 from review.page.seals import BLIND, Handle, Seals
 from review.page.words import Speaker, TakenError, Words
 from settings.schema import ReviewSettings
@@ -219,22 +219,6 @@ def test_books_are_read_on(line: PageLine) -> None:
     book.unlink()
     book.write_bytes(whole.replace(b'"sha256": "', b'"sha256": "f') * 3)
     assert len(opinions.all()) == 3
-
-
-@pytest.mark.parametrize(
-    ("count", "of", "low", "high"),
-    [
-        (0, 0, 0.0, 1.0),
-        (0, 299, 0.0, 0.012262),
-        (1, 20, 0.001265, 0.248733),
-        (10, 10, 0.691503, 1.0),
-        (300, 10_000, 0.026741, 0.033535),
-    ],
-)
-def test_clopper_pearson(count: int, of: int, low: float, high: float) -> None:
-    """The interval is the one that scipy's beta quantiles give."""
-    found = share(count, of)
-    assert [found.low, found.high] == pytest.approx([low, high], abs=1e-5)
 
 
 def test_kappa(line: PageLine) -> None:

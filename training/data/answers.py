@@ -1,71 +1,33 @@
-"""What people said of doubted labels: `dataset/labels.csv`, with a line for each image or part.
-
-    file,answer
-    nio/PCBA2_r04c04_view0.png,confirmed
-    PCBA2_r02c08,disputed
-
-`file` is a path below the data set's folder, or a part as the training lists it, which means all its images.
-"""
+"""What people said of labels, in `labels.csv` and in the operators' book, and what becomes of the images."""
 
 from __future__ import annotations
 
-import csv
 import json
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal, get_args
 
-from inspection.errors import DatasetError
+from filing.labels import ANSWERS, NAME, read_answers
 from inspection.files import readable
 from inspection.verdict import LABELS
 from settings.schema import RELABELLED, Settings
 from training.data.dataset import Dataset, LabelledImage, read
 
-NAME = "labels.csv"
-
-Answer = Literal["confirmed", "changed", "disputed"]
-"""The label is right; it is the other one; nobody can tell, so the image is in no part."""
-
-ANSWERS: tuple[Answer, ...] = get_args(Answer)
-_COLUMNS = ["file", "answer"]
-
-
-def read_answers(dataset: Path) -> dict[str, Answer]:
-    """The answers by image or part; of several on the same the last one counts.
-
-    Raises:
-        DatasetError: A line is wrong.
-    """
-    path = dataset / NAME
-    try:
-        text = path.read_text(encoding="utf-8-sig", errors="surrogateescape")
-    except FileNotFoundError:
-        return {}
-    rows = csv.reader(text.splitlines(), skipinitialspace=True)
-    answers: dict[str, Answer] = {}
-    for number, row in enumerate(rows, 1):
-        if not row or row[:2] == _COLUMNS:
-            continue
-        answer = next((one for one in ANSWERS if len(row) > 1 and one == row[1].strip().lower()), None)
-        if answer is None:
-            said, known = readable(",".join(row)), ", ".join(ANSWERS)
-            raise DatasetError(f"{path}, line {number}: {said!r} should be FILE,ANSWER, the answer one of {known}")
-        answers[row[0].strip()] = answer
-    return answers
-
 
 def labels_said(dataset: Path) -> dict[str, str]:
-    """What operators said last of each image, by the hash of its bytes; damaged lines of their book are passed over."""
+    """What operators said last of each image, by the hash of its bytes: a label, or `disputed` until a third look.
+
+    Damaged lines of their book are passed over.
+    """
     try:
         lines = (dataset / RELABELLED).read_bytes().splitlines()
     except FileNotFoundError:
         return {}
     said: dict[str, str] = {}
     for line in lines:
-        with suppress(ValueError, KeyError, TypeError, RecursionError):
+        with suppress(ValueError, KeyError, TypeError, AttributeError, RecursionError):
             content = json.loads(line)
-            said[content["sha256"]] = content["label"]
+            said[content["sha256"]] = "disputed" if content.get("disputed") is True else content["label"]
     return said
 
 
@@ -98,9 +60,13 @@ def with_answers(dataset: Dataset, folder: Path) -> Dataset:
             counts[answer] += 1
         if answer == "changed":
             kept.append(replace(image, label=LABELS[1 - LABELS.index(image.label)], confirmed=True))
-        elif answer != "disputed":
-            at_the_line = answer is None and said.get(image.sha256) == image.label
-            kept.append(replace(image, confirmed=at_the_line or answer == "confirmed"))
+        elif answer == "confirmed":
+            kept.append(replace(image, confirmed=True))
+        elif answer is None and said.get(image.sha256) != "disputed":
+            kept.append(replace(image, confirmed=said.get(image.sha256) == image.label))
     told = [f"{NAME}: {', '.join(f'{count} {answer}' for answer, count in counts.items() if count)}"] if used else []
     told += [f"{NAME}: {readable(key)}: no image or part of the data set" for key in sorted(answers.keys() - used)]
-    return replace(dataset, images=kept, answers=told)
+    # Those that operators dispute are mostly no longer in the folders.
+    disputed = {sha256 for sha256, word in said.items() if word == "disputed"}
+    disputed |= {image.sha256 for image in dataset.images}
+    return replace(dataset, images=kept, answers=told, disputed=len(disputed - {image.sha256 for image in kept}))

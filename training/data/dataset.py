@@ -14,7 +14,7 @@ import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -23,12 +23,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
+from filing.doubts import labelled_files, units_of
 from inspection.errors import DatasetError, ImageError
 from inspection.files import dangling_link
 from inspection.image import Limits, open_stack
 from inspection.preprocess import resize
 from inspection.verdict import LABELS, Label
-from settings.names import Units
 from settings.schema import Settings, TrainingSettings
 from training.data.leaks import Leaks, Trace, find_leaks, trace, whole
 from training.data.memory import Room, room_for
@@ -84,6 +84,8 @@ class Dataset:
     leaks: Leaks = field(default_factory=Leaks)
     answers: list[str] = field(default_factory=list)
     """What people said of labels, in words."""
+    disputed: int = 0
+    """Images that were left out because people disagree about them, or nobody can tell."""
 
     def fingerprint(self) -> str:
         """A hash of all labels and contents, and of which a person has confirmed, whatever the files are called."""
@@ -157,12 +159,7 @@ def _image_files(settings: Settings, label: Label) -> list[Path]:
     if not folder.is_dir():
         why = dangling_link(folder) or "no such folder"
         raise DatasetError(f"{folder}: {why}; put labelled images in {' and '.join(_folders(settings))}")
-    files = [
-        path
-        for path in sorted(folder.rglob("*"))
-        # A judged image may be moved here together with its sidecars; its map is no image of a part.
-        if settings.inbox.admits(path.name) and path.is_file()
-    ]
+    files = labelled_files(settings, label)
     if not files:
         raise DatasetError(f"{folder}: no images ({', '.join(settings.inbox.suffixes)}); put labelled images there")
     return files
@@ -191,11 +188,6 @@ def _load(path: Path, label: Label, room: Room, settings: Settings) -> tuple[Lab
     sha256 = hashlib.sha256(data).hexdigest()
     group = units.part or found.content
     return LabelledImage(path, label, group, sha256, grey_PSS, units.kind, units.part or path.name), found
-
-
-def units_of(path: Path, settings: Settings) -> Units:
-    """What the name of a labelled image says of the line's units, by its path below `io` or `nio`."""
-    return settings.names.units(PurePath(*path.relative_to(settings.paths.dataset).parts[1:]))
 
 
 def _each_content_once(

@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from scipy.stats import beta
-
 from inspection.files import readable
 from inspection.model import Certificate, Proof
-
-CONFIDENCE = 0.95
+from inspection.shares import CONFIDENCE, at_least
 
 
 @dataclass(frozen=True)
@@ -84,8 +81,6 @@ def _further(count: int, missed: int, required_recall: float) -> int | None:
 def recall_lower_bound(count: int, missed: int) -> float:
     """The recall that `count` nio images of which `missed` were missed prove, one-sided, at 95 %.
 
-    After Clopper and Pearson, "The use of confidence or fiducial limits", Biometrika 1934.
+    After Clopper and Pearson; see `inspection.shares`.
     """
-    if count == missed:
-        return 0.0
-    return float(beta.ppf(1 - CONFIDENCE, count - missed, missed + 1))
+    return at_least(count - missed, count, 1 - CONFIDENCE)

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 
-from inspection.files import readable
+from filing.doubts import Price
 from inspection.model import Model
-from inspection.verdict import Label, rounded
+from inspection.verdict import rounded
 from training.data.dataset import LabelledImage
 from training.fitting.folds import Scored, unidentified
 from training.proof.threshold import Choice, Numbers, Scores, Worth, least_cost, reached
 
 _MOST = 40
-_PER = 10_000
 
 
 @dataclass(frozen=True)
@@ -32,45 +30,6 @@ class Doubt:
     def where(self) -> str:
         """That page in words; nothing where there is one only."""
         return self.image.named(self.page)
-
-
-@dataclass(frozen=True)
-class Price:
-    """A part that looks like the other label, and what its label costs if it is wrong.
-
-    Attributes:
-        part: As names tell it.
-        label: Of its images.
-        images: How many of them.
-        false_calls: Share of the io images that are called nio because of it: of a nio part by the threshold that
-            catches it too, of an io part its own.
-        aside: Whether it was set aside for the choice of the threshold.
-    """
-
-    part: str
-    label: Label
-    images: int
-    false_calls: float
-    aside: bool
-
-    def __str__(self) -> str:
-        """For a person to read."""
-        count = f"{self.images} image{'s' * (self.images > 1)}"
-        word = "would cost" if self.aside else "costs" if self.label == "nio" else "is"
-        return (
-            f"{readable(self.part)} ({count}): as {self.label} it {word} {self.false_calls:.2%} false calls "
-            f"({_PER * self.false_calls:.0f} of {_PER:,} io images)" + "; set aside for the threshold" * self.aside
-        )
-
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return {
-            "part": self.part,
-            "label": self.label,
-            "images": self.images,
-            "false_calls": self.false_calls,
-            "aside": self.aside,
-        }
 
 
 @dataclass(frozen=True)

@@ -28,8 +28,9 @@ from training.proof.evaluate import Evaluation, Judgement, as_judged
 from training.proof.labels import Doubt, LabelCheck
 from training.proof.predict import Prediction
 from training.proof.strange import StrangeKind, is_novel, judge_strange
-from training.proof.summary import of_no_use
+from training.proof.summary import of_no_use, told_disputed
 from training.proof.threshold import Choice, Worth, curve, with_twice_the_nio
+from training.release.operators import Operators
 
 _SHOWN = 6  # images of one kind
 _STRANGE = 20  # images that strange ones are made of
@@ -51,6 +52,7 @@ class Findings:
     predictions: list[Prediction]
     options: TrainingSettings
     names: NamesSettings
+    operators: Operators
 
     @cached_property
     def _folder(self) -> str:
@@ -118,6 +120,7 @@ def write_report(folder: Path, findings: Findings, inspector: Inspector, limits:
             {"made": kind.name, "images": kind.count, "novel": kind.novel, "defect": kind.defect, "io": kind.io}
             for kind in strange
         ],
+        "disputed": findings.dataset.disputed,
         "prices": [price.as_dict() for price in findings.labels.prices],
         "doubted_labels": [
             {
@@ -192,6 +195,8 @@ def _page(findings: Findings, strange: list[StrangeKind], inspector: Inspector, 
             for part, images in findings.parts.items()
         },
         "fingerprint": findings.dataset.fingerprint(),
+        "disputed": told_disputed(findings.dataset.disputed) if findings.dataset.disputed else "",
+        "operators": findings.operators,
         "leaks": findings.dataset.leaks.lines(findings.name),
     }
     return environment.get_template("report.html").render(context)

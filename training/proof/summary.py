@@ -12,7 +12,7 @@ from training.proof.threshold import Choice
 _SHOWN = 5
 
 
-def summary(card: ModelCard, choice: Choice, labels: LabelCheck, settings: Settings) -> list[str]:
+def summary(card: ModelCard, choice: Choice, labels: LabelCheck, settings: Settings, disputed: int = 0) -> list[str]:
     """The lines, the most important one first.
 
     Args:
@@ -20,6 +20,7 @@ def summary(card: ModelCard, choice: Choice, labels: LabelCheck, settings: Setti
         choice: Its threshold.
         labels: What its networks doubt.
         settings: With which it was made.
+        disputed: Images that were left out because nobody can tell what they are, yet.
     """
     lines = []
     useless = of_no_use(card, settings.training.gate.most_false_calls)
@@ -34,12 +35,20 @@ def summary(card: ModelCard, choice: Choice, labels: LabelCheck, settings: Setti
     meant = workload(card)
     if meant:
         lines.append(f"{meant} (training.nio_share: {settings.training.nio_share:g})")
+    if disputed:
+        lines.append(told_disputed(disputed))
     if labels.prices:
         lines.append("labels to check, the dearest first (answer in dataset/labels.csv; solderwatch-train labels):")
         lines += [f"  {price}" for price in labels.prices[:_SHOWN]]
         if len(labels.prices) > _SHOWN:
             lines.append(f"  and {len(labels.prices) - _SHOWN} more")
     return lines
+
+
+def told_disputed(count: int) -> str:
+    """That images were left out, in words."""
+    images = "1 disputed image was" if count == 1 else f"{count} disputed images were"
+    return f"{images} left out: they teach nothing until somebody settles them (operator's page, Labels)"
 
 
 def of_no_use(card: ModelCard, most_false_calls: float) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from filing.models import model_folders
 from inspection.errors import ModelError
 from inspection.files import readable
 from inspection.model import ModelCard, read_card
@@ -27,11 +28,6 @@ def history(models: Path) -> str:
     return aligned([_HEADINGS, *(_row(folder) for folder in folders)])
 
 
-def model_folders(models: Path) -> list[Path]:
-    """What may be model folders, damaged or not, the oldest first."""
-    return [] if not models.is_dir() else sorted(path for path in models.iterdir() if _may_be_model(path))
-
-
 def roles(folder: Path) -> list[str]:
     """Which of `current` and `previous` lead to a model folder."""
     return [name for name in (CURRENT, PREVIOUS) if (folder.parent / name).resolve() == folder.resolve()]
@@ -44,10 +40,6 @@ def aligned(rows: Sequence[tuple[str, ...]]) -> str:
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, [*widths, 0], strict=False)).rstrip() for row in rows
     )
-
-
-def _may_be_model(path: Path) -> bool:
-    return path.is_dir() and not path.is_symlink() and not path.name.startswith(".")
 
 
 def _row(folder: Path) -> tuple[str, ...]:

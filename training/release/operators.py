@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
+from filing.estimates import Checks, checks
+from filing.opinions import Opinions, Subject
 from inspection.errors import ModelError
 from inspection.model import read_card
 from inspection.verdict import LABELS
@@ -25,6 +27,7 @@ class Operators:
         escapes: Of these, nio images that it had judged io.
         other_models: Checked verdicts of all models before it.
         damaged_lines: What could not be read.
+        checks: What blind checks came to, of all models.
     """
 
     model: str | None
@@ -33,10 +36,21 @@ class Operators:
     escapes: int
     other_models: int
     damaged_lines: int
+    checks: Checks
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
-        return asdict(self)
+        return asdict(self) | {"checks": self.checks.as_dict()}
+
+    def lines(self) -> list[str]:
+        """For a person to read, with what blind checks came to where there were any."""
+        checks = self.checks
+        told = [
+            ("escapes among io images", checks.escapes, checks.escapes.of),
+            ("one person twice", checks.within, checks.within.pairs),
+        ]
+        told += [("two people", checks.between, checks.between.pairs)]
+        return [self.text(), *(f"blind checks, {name}: {found}" for name, found, known in told if known)]
 
     def text(self) -> str:
         """For a person to read."""
@@ -60,7 +74,7 @@ def read_operators(settings: Settings) -> Operators:
         lines = (settings.paths.dataset / RELABELLED).read_bytes().splitlines()
     except FileNotFoundError:
         lines = []
-    return count_acts(lines, model)
+    return count_acts(lines, model, Opinions(settings).subjects())
 
 
 class _Act(NamedTuple):
@@ -72,8 +86,8 @@ class _Act(NamedTuple):
     label: str | None
 
 
-def count_acts(lines: Iterable[bytes], model: str | None) -> Operators:
-    """Count what the lines of the book say of a model's verdicts."""
+def count_acts(lines: Iterable[bytes], model: str | None, subjects: Iterable[Subject] = ()) -> Operators:
+    """Count what the lines of the book say of a model's verdicts, and what stands of each image."""
     acts = [_act(line) for line in lines if line.strip()]
     last = {act.decision: act for act in acts if act}
     last = {decision: act for decision, act in last.items() if act.label is not None}
@@ -85,6 +99,7 @@ def count_acts(lines: Iterable[bytes], model: str | None) -> Operators:
         escapes=ours.count(("io", "nio")),
         other_models=len(last) - len(ours),
         damaged_lines=acts.count(None),
+        checks=checks(subjects),
     )
 
 

@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from filing.labels import NAME
 from inspection.errors import DatasetError
 from inspection.verdict import Label
 from settings.schema import RELABELLED
-from training.data.answers import NAME, with_answers
+from training.data.answers import with_answers
 from training.data.dataset import Dataset, LabelledImage
 
 
@@ -82,6 +83,22 @@ def test_an_operator_confirms_at_the_line(tmp_path: Path) -> None:
     (tmp_path / RELABELLED).write_text("\n".join(["{cut", "[1]", *lines]) + "\n", encoding="utf-8")
     confirmed = [image.path.name for image in with_answers(dataset(tmp_path), tmp_path).images if image.confirmed]
     assert confirmed == ["B1_r2.png"]
+
+
+def test_disputed_images_are_left_out_and_counted(tmp_path: Path) -> None:
+    """Disputed in `labels.csv` or at the line, and not settled since: it is in no part, also where its copy is gone."""
+    words: list[dict[str, object]] = [
+        {"sha256": "hash of nio/B1_r2.png", "label": "io", "disputed": True},
+        {"sha256": "of a copy that was taken out", "label": "nio", "disputed": True},
+        {"sha256": "hash of io/B1_r3.png", "label": "nio", "disputed": True},
+        {"sha256": "hash of io/B1_r3.png", "label": "io", "shown": "third"},
+    ]
+    (tmp_path / RELABELLED).write_text("".join(json.dumps(word) + "\n" for word in words), encoding="utf-8")
+    (tmp_path / NAME).write_text("nio/B1_r1_v0.png,disputed\n", encoding="utf-8")
+    found = with_answers(dataset(tmp_path), tmp_path)
+    assert found.disputed == 3
+    assert [image.path.name for image in found.images] == ["B1_r1_v1.png", "B1_r3.png", "plain, with comma.png"]
+    assert found.images[1].confirmed
 
 
 def test_an_answer_about_nothing_is_told(tmp_path: Path) -> None:

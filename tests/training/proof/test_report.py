@@ -18,19 +18,23 @@ import pytest
 import torch
 from PIL import Image
 
+from filing.doubts import Price
+from filing.estimates import Agreement, checks
 from inspection.image import Limits
 from inspection.inspector import Inspector
 from inspection.model import Certificate, Proof
 from inspection.model import load as load_model
+from inspection.shares import Share
 from inspection.verdict import judge
 from settings import load
 from training.data.dataset import read, split
 from training.fitting.fit import History
 from training.proof.evaluate import Judgement, evaluate
-from training.proof.labels import Doubt, LabelCheck, Price
+from training.proof.labels import Doubt, LabelCheck
 from training.proof.predict import predict
 from training.proof.report import Findings, write_report
 from training.proof.threshold import Choice, Scores
+from training.release.operators import count_acts
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -198,12 +202,29 @@ def findings(trained: Path) -> Findings:
         predictions=[],
         options=settings.training,
         names=settings.names,
+        operators=count_acts([], None),
     )
 
 
 def written(findings: Findings, inspector: Inspector, folder: Path) -> Page:
     """The page of these findings."""
     return Page(write_report(folder / "report", findings, inspector, LIMITS).read_text(encoding="utf-8"))
+
+
+def test_blind_checks_stand_beside_the_certificate(findings: Findings, inspector: Inspector, tmp_path: Path) -> None:
+    """The page has the estimate of escapes and how far labels agree, and how many images are disputed."""
+    found = checks([])
+    found = replace(found, escapes=Share(2, 300), between=Agreement(40, 38, 0.87))
+    findings = replace(
+        findings,
+        operators=replace(findings.operators, checks=found),
+        dataset=replace(findings.dataset, disputed=3),
+    )
+    page = written(findings, inspector, tmp_path)
+    assert "escapes among io images, drawn evenly 2 of 300: 0.67% (0.08% to 2.39%)" in page.said
+    assert "labels, two people 38 of 40 agree, kappa 0.87" in page.said
+    assert "3 disputed images were left out" in page.said
+    assert json.loads((tmp_path / "report" / "metrics.json").read_bytes())["disputed"] == 3
 
 
 def test_indicative(findings: Findings, inspector: Inspector, tmp_path: Path) -> None:

@@ -53,4 +53,27 @@ def test_nobody_checked_anything(tmp_path: Path) -> None:
     """Without a model and without a book all counts are zero."""
     (tmp_path / "config.yaml").touch()
     found = read_operators(load(tmp_path / "config.yaml"))
-    assert set(found.as_dict().values()) == {None, 0}
+    told = found.as_dict()
+    assert told.pop("checks")["escapes"] == {"count": 0, "of": 0, "share": None, "interval": [0.0, 1.0]}
+    assert set(told.values()) == {None, 0}
+    assert found.lines() == [found.text()]
+
+
+def test_blind_checks_are_told(tmp_path: Path) -> None:
+    """The estimate of escapes and the agreement of looks are what the operator's page computes, from the same words."""
+    (tmp_path / "config.yaml").touch()
+    book = tmp_path / "dataset" / "relabelled.jsonl"
+    book.parent.mkdir()
+    act = {"model": "now", "file": "a.png", "at": "2026-03-01T12:00:00.000Z", "by": "Ann"}
+    words = [
+        *(act | {"decision_id": str(n), "verdict": "io", "label": "io", "shown": "check_even"} for n in range(19)),
+        act | {"decision_id": "19", "verdict": "io", "label": "nio", "shown": "check_even"},
+        act | {"decision_id": "19", "verdict": "io", "label": "nio", "shown": "repeat", "by": "Bob"},
+    ]
+    book.write_text("".join(json.dumps(word) + "\n" for word in words), encoding="utf-8")
+    found = read_operators(load(tmp_path / "config.yaml"))
+    assert found.lines()[1:] == [
+        "blind checks, escapes among io images: 1 of 20: 5.00% (0.13% to 24.87%)",
+        "blind checks, two people: 1 of 1 agree, no kappa: all are of one label",
+    ]
+    assert found.as_dict()["checks"]["between"] == {"pairs": 1, "agree": 1, "kappa": None}

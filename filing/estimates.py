@@ -2,30 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
 from itertools import pairwise
+from typing import Any
 
-from review.page.opinions import Opinion, Subject
-
-CONFIDENCE = 0.95
-
-
-@dataclass(frozen=True)
-class Share:
-    """So many of so many, with a two-sided Clopper-Pearson interval at `CONFIDENCE`; of none nothing is known."""
-
-    count: int
-    of: int
-    low: float
-    high: float
-
-    def __str__(self) -> str:
-        if not self.of:
-            return "nothing checked yet"
-        return f"{self.count} of {self.of}: {self.count / self.of:.2%} ({self.low:.2%} to {self.high:.2%})"
+from filing.opinions import Opinion, Subject
+from inspection.shares import Share
 
 
 @dataclass(frozen=True)
@@ -61,6 +45,16 @@ class Checks:
     between: Agreement
     disputed: int
 
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "escapes": self.escapes.as_dict(),
+            "near": self.near.as_dict(),
+            "within": asdict(self.within),
+            "between": asdict(self.between),
+            "disputed": self.disputed,
+        }
+
 
 def checks(subjects: Iterable[Subject]) -> Checks:
     """Of all images of which something was said."""
@@ -78,7 +72,7 @@ def checks(subjects: Iterable[Subject]) -> Checks:
 def _escapes(subjects: Sequence[Subject], shown: str) -> Share:
     """Of a check the last word counts, if nobody disputes it."""
     checked = [subject for subject in subjects if subject.words[0].shown == shown and subject.label is not None]
-    return share(sum(subject.label == "nio" for subject in checked), len(checked))
+    return Share(sum(subject.label == "nio" for subject in checked), len(checked))
 
 
 def _pairs(words: Sequence[Opinion]) -> list[tuple[Opinion, Opinion]]:
@@ -97,32 +91,3 @@ def agreement(pairs: Sequence[tuple[Opinion, Opinion]]) -> Agreement:
     firsts, seconds = (Counter(pair[side].label for pair in pairs) for side in (0, 1))
     chance = sum(firsts[label] * seconds[label] for label in firsts) / count**2
     return Agreement(count, agree, None if chance >= 1 else (agree / count - chance) / (1 - chance))
-
-
-def share(count: int, of: int) -> Share:
-    """A share with its interval.
-
-    Source: C. J. Clopper and E. S. Pearson, The use of confidence or fiducial limits, 1934.
-    """
-    tail = (1 - CONFIDENCE) / 2
-    low = 0.0 if count == 0 else _solved(lambda p: 1 - _at_most(count - 1, of, p) - tail)
-    high = 1.0 if count == of else _solved(lambda p: tail - _at_most(count, of, p))
-    return Share(count, of, low, high)
-
-
-def _at_most(count: int, of: int, p: float) -> float:
-    """The probability of `count` or fewer of `of`."""
-    logs = (
-        math.lgamma(of + 1) - math.lgamma(k + 1) - math.lgamma(of - k + 1) + k * math.log(p) + (of - k) * math.log1p(-p)
-        for k in range(count + 1)
-    )
-    return min(1.0, math.fsum(math.exp(log) for log in logs))
-
-
-def _solved(rising: Callable[[float], float]) -> float:
-    """Where a rising function of a probability is 0."""
-    low, high = 1e-12, 1 - 1e-12
-    for _ in range(60):
-        middle = (low + high) / 2
-        low, high = (middle, high) if rising(middle) < 0 else (low, middle)
-    return (low + high) / 2
