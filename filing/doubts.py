@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePath
 from typing import Any
@@ -65,18 +65,25 @@ class Doubts:
         model: Its folder.
         prices: All doubted parts, the dearest first.
         open: Those that nobody has answered.
+        answers: What was answered, by image or part.
     """
 
     model: Path
     prices: list[Price]
     open: list[Price]
+    answers: Mapping[str, Answer]
 
 
-def read_doubts(settings: Settings) -> Doubts | None:
+Parts = Mapping[tuple[Label, str], Sequence[str]]
+"""Images of a data set by label and part."""
+
+
+def read_doubts(settings: Settings, images: Parts | None = None) -> Doubts | None:
     """The doubts of the newest model, promoted or not; None where no model has a report.
 
     Args:
         settings: Of the line, or of one of its products.
+        images: Of its data set, if they were listed already; see `images_by_part`.
 
     Raises:
         DatasetError: A line of the answers is wrong.
@@ -86,17 +93,19 @@ def read_doubts(settings: Settings) -> Doubts | None:
     if not folders:
         return None
     prices, answers = _prices(folders[-1] / METRICS), read_answers(settings.paths.dataset)
-    images = images_by_part(settings, {price.label for price in prices}) if answers else {}
-    return Doubts(folders[-1], prices, [price for price in prices if not _is_answered(price, images, answers)])
+    if images is None:
+        images = images_by_part(settings, {price.label for price in prices}) if answers else {}
+    left = [price for price in prices if not _is_answered(price, images, answers)]
+    return Doubts(folders[-1], prices, left, answers)
 
 
-def _is_answered(price: Price, images: Mapping[tuple[Label, str], list[str]], answers: Mapping[str, Answer]) -> bool:
+def _is_answered(price: Price, images: Parts, answers: Mapping[str, Answer]) -> bool:
     """Whether the part was answered, or each of its images."""
     of_part = images.get((price.label, price.part), [])
     return price.part in answers or (bool(of_part) and answers.keys() >= set(of_part))
 
 
-def images_by_part(settings: Settings, labels: set[Label]) -> dict[tuple[Label, str], list[str]]:
+def images_by_part(settings: Settings, labels: Iterable[Label]) -> dict[tuple[Label, str], list[str]]:
     """The images of the data set by label and part, each as a path below its folder, such as `nio/a.png`."""
     found: dict[tuple[Label, str], list[str]] = {}
     for label in labels:

@@ -392,6 +392,7 @@ class HotkeySettings(Section):
     skip: Key = "space"
     undo: Key = "u"
     comment: Key = "c"
+    dispute: Key = "d"
     map: Key = "m"
     magnifier: Key = "l"
     darker: Key = "["

@@ -6,6 +6,6 @@ which changes the board's record; the same note twice, or two in another order, 
 
 from filing.boards.files import BoardFiles
 from filing.boards.journal import Journal
-from filing.boards.record import Board, Complete, Key, Note, note_of, put_back
+from filing.boards.record import Board, Complete, Key, Note, Reviewed, note_of, put_back
 
-__all__ = ["Board", "BoardFiles", "Complete", "Journal", "Key", "Note", "note_of", "put_back"]
+__all__ = ["Board", "BoardFiles", "Complete", "Journal", "Key", "Note", "Reviewed", "note_of", "put_back"]

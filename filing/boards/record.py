@@ -59,6 +59,13 @@ class Complete(_Part):
     at: Time
 
 
+class Reviewed(_Part):
+    """Who has said that all nio joints have words."""
+
+    by: str = Field(description="an operator")
+    at: Time
+
+
 class Counts(_Part):
     """Of joints and images."""
 
@@ -93,6 +100,9 @@ class Board(_Part):
     verdict: Answer = Field(description="io: complete and all images io; nio: a joint is nio; else open")
     reason: str = Field(description="the verdict's, for people")
     complete: Complete | None = Field(description="null: more images are waited for")
+    reviewed: Reviewed | None = Field(
+        default=None, description="an operator is done with it; null: nobody yet, or an image has changed since"
+    )
     begun: Time = Field(description="when its first image was judged")
     ended: Time = Field(description="when its last image was judged")
     counts: Counts
@@ -111,6 +121,7 @@ class Note(_Part):
     Attributes:
         image: Was filed, moved or put back.
         complete: No more images are waited for.
+        reviewed: An operator is done with it.
     """
 
     product: str | None
@@ -118,6 +129,7 @@ class Note(_Part):
     joint: str | None = None
     image: Image | None = None
     complete: Complete | None = None
+    reviewed: Reviewed | None = None
 
     @property
     def key(self) -> Key:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
-from filing.boards.record import Answer, Board, Complete, Counts, Image, Joint, Key, Note
+from filing.boards.record import Answer, Board, Complete, Counts, Image, Joint, Key, Note, Reviewed
 from settings.schema import CompleteSettings
 
 _Images = Mapping[str, tuple[str | None, Image]]
@@ -33,12 +33,14 @@ def revised(
     images = dict(old)
     complete = before.complete if before else None
     said = None
+    reviewed = [before.reviewed] if before and before.reviewed else []
     for note in notes:
         if note.image:
             found = images.get(note.image.decision_id)
             if found is None or (found[1].at <= note.image.at and found != (note.joint, note.image)):
                 images[note.image.decision_id] = note.joint, note.image
         said = said or note.complete
+        reviewed += [note.reviewed] if note.reviewed else []
     for name in _superseded(images):
         del images[name]
     if not images:
@@ -60,6 +62,7 @@ def revised(
         verdict=verdict,
         reason=reason,
         complete=complete,
+        reviewed=_last(reviewed, images),
         begun=times[0],
         ended=times[-1],
         counts=counts,
@@ -73,6 +76,12 @@ def revised(
     if same and board.model_copy(update={"joints": before.joints}) == before:
         return before
     return board.model_copy(update={"revision": before.revision + 1, "time": now})
+
+
+def _last(reviewed: Sequence[Reviewed], images: _Images) -> Reviewed | None:
+    """Who was done with it last, if no image has changed since."""
+    last = max(reviewed, key=lambda one: one.at, default=None)
+    return last if last and all(image.at <= last.at for _, image in images.values()) else None
 
 
 def subject(joint: str | None, image: Image) -> tuple[str | None, ...]:

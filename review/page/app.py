@@ -24,6 +24,7 @@ from review.page.archive import Archive, GoneError
 from review.page.desk import Desk
 from review.page.guard import Guard, Sessions, Visitor, cookie_line, form, hosts_of, state
 from review.page.items import Teller
+from review.page.labels import Labels
 from review.page.layout import read_layout
 from review.page.line import Line
 from review.page.pictures import Pictures
@@ -55,20 +56,21 @@ def make_app(settings: Settings, log: Log, host: str = "127.0.0.1") -> Starlette
     layout = read_layout(review.layout)
     line = Line(settings, seals, opinions, layout)
     teller = Teller(settings, archive, seals, layout)
-    queue = Queue(settings, Desk(review), teller, Words(settings, archive, log), opinions, seals)
+    labels = Labels(settings, archive, seals, log)
+    queue = Queue(settings, Desk(review), teller, Words(settings, archive, log), labels, opinions, seals)
     door = _Door(users, sessions, log, by_proxy=review.behind_proxy is not None)
-    shown = _Shown(settings, line)
+    shown = _Shown(settings, line, labels)
     pictures = _PictureRoutes(Pictures(archive, Limits.of(settings.inbox)), seals)
     tls = review.tls is not None
     hosts = hosts_of(host) if review.behind_proxy is None else None
     return Starlette(
         routes=[
             Route("/", shown.queue),
-            Route("/disputed", shown.queue),
             Route("/boards", shown.boards),
             Route("/board", shown.board),
             Route("/board/done", shown.board_done(log), methods=["POST"]),
-            Route("/labels", shown.labels),
+            Route("/labels", shown.queue),
+            Route("/labels/list", shown.labels),
             Route("/statistics", shown.statistics),
             Route("/statistics/{name}.{kind}", shown.chart),
             Route("/models", shown.models),
@@ -230,18 +232,17 @@ def _go(where: str, cookie: str, request: Request) -> Response:
 class _Shown:
     """The pages that are looked at."""
 
-    def __init__(self, settings: Settings, line: Line) -> None:
-        self._settings, self._line = settings, line
+    def __init__(self, settings: Settings, line: Line, labels: Labels) -> None:
+        self._settings, self._line, self._labels = settings, line, labels
 
     def _page(self, request: Request, template: str, values: dict[str, Any]) -> Response:
         return HTMLResponse(_render(template, request, state(request, "visitor"), **values))
 
     def queue(self, request: Request) -> Response:
         visitor: Visitor = state(request, "visitor")
-        disputed = request.url.path == "/disputed"
-        return self._page(
-            request, "queue.html", pages.queue(self._settings, visitor, request.query_params, disputed=disputed)
-        )
+        labels = request.url.path == "/labels"
+        shown = pages.queue(self._settings, visitor, request.query_params, labels=labels)
+        return self._page(request, "queue.html", shown)
 
     def boards(self, request: Request) -> Response:
         return self._page(request, "boards.html", pages.boards(self._line, request.query_params))
@@ -258,7 +259,7 @@ class _Shown:
         return done
 
     def labels(self, request: Request) -> Response:
-        return self._page(request, "labels.html", pages.labels(self._line, request.query_params))
+        return self._page(request, "labels.html", pages.labels(self._line, self._labels, request.query_params))
 
     def statistics(self, request: Request) -> Response:
         return self._page(request, "statistics.html", pages.statistics(self._line, request.query_params))

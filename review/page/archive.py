@@ -1,7 +1,8 @@
-"""The way from a handle to an image on disk: only what the ledger knows, in io and nio, and through no link."""
+"""The way from a handle to an image on disk: one that the ledger knows, or of a data set; through no link."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -38,7 +39,7 @@ class Found:
 
 
 class Archive:
-    """Reads judged images.
+    """Reads judged images, and those of data sets.
 
     Args:
         settings: The line's.
@@ -47,20 +48,35 @@ class Archive:
     def __init__(self, settings: Settings) -> None:
         self._ledger = settings.paths.ledger
         self._largest = settings.inbox.max_file_mb * 2**20
-        self._folders = Folders({label: settings.paths.line[label] for label in LABELS})
+        self._admits = settings.inbox.admits
+        data_sets = {_data_set(name): settings.of_product(name).paths.dataset for name in settings.products}
+        self._data_sets = data_sets or {_data_set(""): settings.paths.dataset}
+        self._folders = Folders({label: settings.paths.line[label] for label in LABELS} | self._data_sets)
 
     @contextmanager
-    def _beneath(self, outcome: Label, folder: Path) -> Iterator[Path]:
+    def _beneath(self, name: str, folder: Path = Path()) -> Iterator[Path]:
         try:
-            with self._folders.beneath(outcome, folder) as place:
+            with self._folders.beneath(name, folder) as place:
                 yield place
         except AwayError:
             try:
-                self._folders.look(outcome)
+                self._folders.look(name)
             except AwayError as error:
-                raise SolderwatchError(f"paths.{outcome}: {error.strerror}: mount it") from None
-            with self._folders.beneath(outcome, folder) as place:
+                raise SolderwatchError(f"paths.{name}: {error.strerror}: mount it") from None
+            with self._folders.beneath(name, folder) as place:
                 yield place
+
+    @contextmanager
+    def data_set(self, product: str) -> Iterator[Path]:
+        """The folder of a product's data set, as a path that stays with it; of the line's, where it has no products.
+
+        Raises:
+            SolderwatchError: It is not there.
+        """
+        if _data_set(product) not in self._data_sets:
+            raise SolderwatchError(f"no product {product!r} any more")
+        with self._beneath(_data_set(product)) as place:
+            yield place
 
     def record(self, outcome: Label, path: Path) -> dict[str, Any] | None:
         """The record of the image that lies there; None where there is none."""
@@ -91,11 +107,25 @@ class Archive:
         """The bytes of an image.
 
         Raises:
-            GoneError: It is not there, or the ledger does not know it.
+            GoneError: It is not there, or neither the ledger nor a data set knows it.
         """
+        if handle.kind == "label":
+            return self._labelled(handle)
         found = self._known(handle)
-        with self._folder(found.outcome, found.path.parent) as folder:
-            place = folder / found.path.name
+        return self._read(found.outcome, found.path)
+
+    def _labelled(self, handle: Handle) -> bytes:
+        """An image of a data set; none but those that a training reads."""
+        if not self._admits(handle.path.name) or _data_set(handle.product) not in self._data_sets:
+            raise GoneError("no image of a data set")
+        data = self._read(_data_set(handle.product), handle.outcome / handle.path)
+        if handle.decision and hashlib.sha256(data).hexdigest() != handle.decision:
+            raise GoneError("another image lies there now")
+        return data
+
+    def _read(self, name: str, path: Path) -> bytes:
+        with self._folder(name, path.parent) as folder:
+            place = folder / path.name
             try:
                 if place.lstat().st_size > self._largest:
                     raise GoneError("larger than inbox.max_file_mb")
@@ -119,14 +149,19 @@ class Archive:
         return found
 
     @contextmanager
-    def _folder(self, outcome: Label, folder: Path) -> Iterator[Path]:
+    def _folder(self, name: str, folder: Path) -> Iterator[Path]:
         try:
-            with self._beneath(outcome, folder) as place:
+            with self._beneath(name, folder) as place:
                 yield place
         except (FileNotFoundError, NotADirectoryError):
             raise GoneError("the image is gone") from None
         except SolderwatchError as error:
             raise GoneError(str(error)) from None
+
+
+def _data_set(product: str) -> str:
+    """What the folder of a data set is called among the others."""
+    return f"dataset/{product}" if product else "dataset"
 
 
 def _few(name: str) -> Iterator[str]:

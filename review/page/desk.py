@@ -5,17 +5,21 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
-from filing.ledger import Image, Ledger, Place
-from filing.opinions import Opinions
+from filing.ledger import Image, Ledger
 from inspection.verdict import LABELS
 from review.page.seals import Kind
 from settings.schema import ReviewSettings
 
 LEASE_S = 120.0
+
+T = TypeVar("T")
+Held = tuple[str | Path, ...]
+"""What an image is told apart by: its outcome and path; in a data set also whose that is."""
 
 _PAGE = 50
 _TRIED = 30
@@ -30,16 +34,12 @@ class Wish:
     """Which images somebody wants to see.
 
     Attributes:
-        who: The name that the words will have.
         product: Only of this one; None: of all.
         board: Only of this one.
-        disputed: Those that need a third look, instead of open ones.
     """
 
-    who: str
     product: str | None = None
     board: str | None = None
-    disputed: bool = False
 
 
 @dataclass
@@ -47,8 +47,8 @@ class _Hand:
     """What one browser window has."""
 
     until: float = 0.0
-    held: set[Place] = field(default_factory=set)
-    skipped: set[Place] = field(default_factory=set)
+    held: set[Held] = field(default_factory=set)
+    skipped: set[Held] = field(default_factory=set)
 
 
 class Desk:
@@ -71,7 +71,7 @@ class Desk:
         self._hands: dict[str, _Hand] = {}
         self._lock = threading.Lock()
 
-    def keep(self, client: str, places: Iterable[Place]) -> set[Place]:
+    def keep(self, client: str, places: Iterable[Held]) -> set[Held]:
         """What a window has in hand, as it says itself: also after this program was started anew.
 
         Returns:
@@ -84,36 +84,39 @@ class Desk:
             hand.held = set(places) - taken
             return set(hand.held)
 
-    def skip(self, client: str, place: Place) -> None:
+    def skip(self, client: str, place: Held) -> None:
         """Show it again to this window only when there is nothing else."""
         with self._lock:
             self._hands.setdefault(client, _Hand(self._clock() + LEASE_S)).skipped.add(place)
 
-    def unskip(self, client: str, place: Place) -> None:
+    def unskip(self, client: str, place: Held) -> None:
         """It was not meant so."""
         with self._lock:
             if client in self._hands:
                 self._hands[client].skipped.discard(place)
 
-    def deal(
-        self, client: str, wish: Wish, count: int, ledger: Ledger, opinions: Opinions
-    ) -> Iterator[tuple[Image, Kind]]:
+    def in_turn(self, client: str, wanted: Sequence[tuple[Held, T]]) -> Iterator[T]:
+        """Of these, each with its place, those that nobody has in hand; what this window skipped comes last."""
+        with self._lock:
+            skipped = set(self._hands[client].skipped) if client in self._hands else set()
+        for place, one in sorted(wanted, key=lambda found: found[0] in skipped):
+            if self._take(client, place):
+                yield one
+
+    def deal(self, client: str, wish: Wish, count: int, ledger: Ledger) -> Iterator[tuple[Image, Kind]]:
         """Give a window its next images; they are in its hand from then on.
 
         The caller sees whether they still are what the ledger says, and asks on until it has enough.
         """
         given = 0
-        for image, kind in self._candidates(client, wish, ledger, opinions):
+        for image, kind in self._candidates(client, wish, ledger):
             if self._take(client, (image.outcome, image.path)):
                 yield image, kind
                 given += 1
                 if given >= count:
                     return
 
-    def _candidates(self, client: str, wish: Wish, ledger: Ledger, opinions: Opinions) -> Iterator[tuple[Image, Kind]]:
-        if wish.disputed:
-            yield from ((image, "third") for image in _disputed(wish, ledger, opinions))
-            return
+    def _candidates(self, client: str, wish: Wish, ledger: Ledger) -> Iterator[tuple[Image, Kind]]:
         skipped: list[Image] = []
         for image in _open(wish, ledger):
             with self._lock:
@@ -143,7 +146,7 @@ class Desk:
             worded = ledger.drawn([self._chance.random()], self._chance.choice(LABELS), product, None)
             yield from ((image, "repeat") for image in worded)
 
-    def _take(self, client: str, place: Place) -> bool:
+    def _take(self, client: str, place: Held) -> bool:
         with self._lock:
             hand = self._hands.setdefault(client, _Hand(self._clock() + LEASE_S))
             if place in hand.held or place in self._taken(client):
@@ -151,7 +154,7 @@ class Desk:
             hand.held.add(place)
             return True
 
-    def _taken(self, client: str) -> set[Place]:
+    def _taken(self, client: str) -> set[Held]:
         """What others have in hand; who was not heard of for long has nothing."""
         now = self._clock()
         for name in [name for name, hand in self._hands.items() if hand.until < now and name != client]:
@@ -164,16 +167,6 @@ def _open(wish: Wish, ledger: Ledger) -> Iterator[Image]:
     while page := ledger.to_review(wish.product, wish.board, last, _PAGE):
         yield from page
         last = page[-1]
-
-
-def _disputed(wish: Wish, ledger: Ledger, opinions: Opinions) -> Iterator[Image]:
-    for subject in opinions.subjects(wish.product):
-        if subject.disputed and wish.who not in {word.by for word in subject.words}:
-            path = Path(subject.words[-1].file)
-            for place in (path, *(path.with_stem(f"{path.stem}~{number}") for number in (2, 3))):
-                if image := ledger.find("nio", place):
-                    yield image
-                    break
 
 
 def _distance(image: Image) -> float:

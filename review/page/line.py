@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from filing.ledger import DayCount, Image, Ledger, OpenBoard
+from filing.models import REPORT, model_folders
 from filing.opinions import Opinions
 from inspection.errors import SolderwatchError
 from inspection.files import readable
@@ -31,7 +31,6 @@ class ModelFolder:
         role: `current` or `previous`, or empty.
         card: model.json; empty where it cannot be read.
         gate: What the gate said; empty where it was not asked.
-        doubts: Labels that its training doubts.
     """
 
     product: str
@@ -39,7 +38,6 @@ class ModelFolder:
     role: str
     card: dict[str, Any]
     gate: dict[str, Any]
-    doubts: tuple[Doubt, ...]
 
     @property
     def name(self) -> str:
@@ -49,28 +47,7 @@ class ModelFolder:
     @property
     def report(self) -> Path:
         """The training's report."""
-        return self.folder / "report" / "index.html"
-
-
-@dataclass(frozen=True)
-class Doubt:
-    """A part of the data set whose label a training doubts.
-
-    Attributes:
-        product: Whose data set it is; empty on a line without products.
-        part: As the training lists it, and `labels.csv` answers it.
-        label: What its images are labelled.
-        images: How many.
-        false_calls: Share of good images that are called nio because of it.
-        aside: Whether it was set aside for the choice of the threshold.
-    """
-
-    product: str
-    part: str
-    label: str
-    images: int
-    false_calls: float
-    aside: bool
+        return self.folder / REPORT
 
 
 @dataclass(frozen=True)
@@ -141,10 +118,6 @@ class Line:
         roots = roots or {"": self.settings.paths.models}
         return [model for product, root in roots.items() for model in _models(product, root)]
 
-    def doubts(self) -> list[Doubt]:
-        """What the trainings of the models in use doubt."""
-        return [doubt for model in self.models() if model.role == CURRENT for doubt in model.doubts]
-
     def report(self, number: int) -> str:
         """A training's report.
 
@@ -163,10 +136,9 @@ class Line:
 
 def _models(product: str, root: Path) -> list[ModelFolder]:
     try:
-        folders = sorted(path for path in root.iterdir() if path.is_dir() and not path.is_symlink())
+        folders = model_folders(root)
     except OSError:
         return []
-    folders = [folder for folder in folders if not folder.name.startswith(".")]
     roles = {(root / role).resolve(): role for role in ("previous", CURRENT)}
     return [
         ModelFolder(
@@ -175,23 +147,9 @@ def _models(product: str, root: Path) -> list[ModelFolder]:
             role=roles.get(folder.resolve(), ""),
             card=_read_json(folder / "model.json"),
             gate=_read_json(folder / "gate.json"),
-            doubts=tuple(_doubts(product, folder)),
         )
         for folder in folders
     ]
-
-
-def _doubts(product: str, folder: Path) -> Sequence[Doubt]:
-    """The labels that a training doubts, the dearest first, from the numbers beside its report."""
-    found = []
-    rows = _read_json(folder / "report" / "metrics.json").get("prices")
-    for row in rows if isinstance(rows, list) else []:
-        try:
-            part, label, images = str(row["part"]), str(row["label"]), int(row["images"])
-            found.append(Doubt(product, part, label, images, float(row["false_calls"]), bool(row["aside"])))
-        except (KeyError, TypeError, ValueError):
-            continue
-    return found
 
 
 def _read_json(path: Path) -> dict[str, Any]:

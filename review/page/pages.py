@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlencode
 
-from filing.boards import BoardFiles, Key, note_of
+from filing.boards import BoardFiles, Key, Note, Reviewed, note_of
 from filing.estimates import checks
 from filing.ledger import Image
 from filing.logs import Log
+from filing.names import utc
 from inspection.errors import SolderwatchError
 from inspection.files import readable
 from review.page.archive import Archive
 from review.page.figures import CHARTS, DAYS, make_chart, summary
 from review.page.guard import Visitor
 from review.page.items import says
+from review.page.labels import Labels
 from review.page.layout import natural, places, spacing
 from review.page.line import Line
 from review.page.queue import speaker
@@ -29,16 +32,16 @@ _SIDE = 640.0
 _ICON = 0.72
 
 
-def queue(settings: Settings, visitor: Visitor, asked: Asked, *, disputed: bool) -> dict[str, Any]:
-    """The page on which images are decided; all else it fetches itself."""
+def queue(settings: Settings, visitor: Visitor, asked: Asked, *, labels: bool) -> dict[str, Any]:
+    """The page on which images or, with `labels`, labels are decided; all else it fetches itself."""
     told = {
         "hotkeys": dict(settings.review.hotkeys),
-        "disputed": disputed,
+        "labels": labels,
         "product": asked.get("product", ""),
         "board": asked.get("board", ""),
         "who": speaker(visitor).name,
     }
-    return {"told": json.dumps(told), "filter": _filter(asked), "disputed": disputed, "keys": _keys(settings)}
+    return {"told": json.dumps(told), "filter": _filter(asked), "labels": labels, "keys": _keys(settings)}
 
 
 def _filter(asked: Asked) -> str:
@@ -50,6 +53,7 @@ def _keys(settings: Settings) -> list[tuple[str, str]]:
     told = {
         "defect": "it is nio: a defect",
         "good": "it is io: a false call",
+        "dispute": "nobody can tell (of labels): the image teaches nothing",
         "skip": "skip it, for later or somebody else",
         "undo": "take the last word back, as often as you like",
         "comment": "a comment on this image",
@@ -170,6 +174,8 @@ def board_done(line: Line, fields: Asked, visitor: Visitor, log: Log) -> str:
         if notes:
             key: Key = notes[0].key
             mine = [note for note in notes if note.key == key]
+            reviewed = Reviewed(by=readable(who.name), at=utc(datetime.now(UTC)))
+            mine.append(Note(product=key.product, board=key.board, reviewed=reviewed))
             BoardFiles(line.settings, log.bind(address=who.address)).revise({key: mine}, again=[key])
     log.info(
         "board_reviewed",
@@ -181,7 +187,7 @@ def board_done(line: Line, fields: Asked, visitor: Visitor, log: Log) -> str:
     return "/boards"
 
 
-def labels(line: Line, asked: Asked) -> dict[str, Any]:
+def labels(line: Line, to_check: Labels, asked: Asked) -> dict[str, Any]:
     """Labels that somebody should look at again: what trainings doubt, and where people disagree."""
     product = asked.get("product") or None
     disputed = [
@@ -189,7 +195,8 @@ def labels(line: Line, asked: Asked) -> dict[str, Any]:
         for subject in line.opinions.subjects(product)
         if subject.disputed
     ]
-    return {"doubts": line.doubts(), "disputed": disputed}
+    doubts = [(name, readable(price.part), price) for name, found in to_check.doubts(product) for price in found.open]
+    return {"doubts": doubts, "disputed": disputed}
 
 
 def statistics(line: Line, asked: Asked) -> dict[str, Any]:

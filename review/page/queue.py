@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
+from itertools import islice
 from typing import Any, cast
 
-from filing.ledger import Ledger, Place
+from filing.ledger import Ledger
 from filing.opinions import Opinions
 from inspection.errors import SolderwatchError
 from inspection.verdict import LABELS, Label
 from review.page.archive import GoneError
-from review.page.desk import Desk, Wish
+from review.page.desk import Desk, Held, Wish
 from review.page.guard import Visitor
 from review.page.items import Teller
+from review.page.labels import Labels, disputed
 from review.page.seals import BLIND, Handle, Seals
 from review.page.words import LONGEST_COMMENT, Speaker, Words
 from settings import Settings
+
+Item = dict[str, Any]
 
 _MOST = 12
 _LONGEST_CLIENT = 64
@@ -30,6 +36,7 @@ class Queue:
         desk: Who has what in hand.
         teller: Tells of images.
         words: Takes words.
+        labels: To be checked.
         opinions: What was said before.
         seals: Of the images' names.
     """
@@ -38,6 +45,7 @@ class Queue:
     desk: Desk
     teller: Teller
     words: Words
+    labels: Labels
     opinions: Opinions
     seals: Seals
 
@@ -45,35 +53,45 @@ class Queue:
         """The next images for a window that says what it has; and how many are open in all."""
         client = _client(asked)
         handles = [handle for seal in _list(asked, "have") if (handle := self._opened(seal))]
-        kept = self.desk.keep(client, [(handle.outcome, handle.path) for handle in handles])
+        kept = self.desk.keep(client, [handle.place for handle in handles])
         count = min(max(_number(asked, "count"), 0), _MOST)
-        wish = Wish(
-            who=speaker(visitor).name,
-            product=_text(asked, "product") or None,
-            board=_text(asked, "board") or None,
-            disputed=asked.get("disputed") is True,
-        )
-        items: list[dict[str, Any]] = []
+        wish = Wish(product=_text(asked, "product") or None, board=_text(asked, "board") or None)
         with Ledger(self.settings.paths.ledger) as ledger:
-            # More than are wanted: what the ledger has not heard of yet is passed over.
-            for image, kind in self.desk.deal(client, wish, _MOST * 20, ledger, self.opinions) if count else ():
-                item = self.teller.item(image, kind, ledger)
-                if item:
-                    items.append(item)
-                if len(items) >= count:
-                    break
-            counts = ledger.summary().counts
-        if wish.disputed:
-            left = sum(subject.disputed for subject in self.opinions.subjects(wish.product))
-        else:
-            left = sum(found.images for found in counts if found.outcome == "nio" and not found.word)
-        lost = [seal for seal in _list(asked, "have") if (found := self._opened(seal)) and _place(found) not in kept]
+            if asked.get("labels") is True:
+                items, left = self._to_check(client, speaker(visitor).name, wish.product, count, ledger)
+            else:
+                items, left = self._to_review(client, wish, count, ledger)
+        lost = [seal for seal in _list(asked, "have") if (found := self._opened(seal)) and found.place not in kept]
         return {"items": items, "left": left, "lost": lost}
+
+    def _to_review(self, client: str, wish: Wish, count: int, ledger: Ledger) -> tuple[list[Item], int]:
+        """The next open images, and how many there are."""
+        # More than are wanted: what the ledger has not heard of yet is passed over.
+        dealt = self.desk.deal(client, wish, _MOST * 20, ledger) if count else ()
+        items = _first(count, (self.teller.item(image, kind, ledger) for image, kind in dealt))
+        counts = ledger.summary().counts
+        return items, sum(found.images for found in counts if found.outcome == "nio" and not found.word)
+
+    def _to_check(
+        self, client: str, who: str, product: str | None, count: int, ledger: Ledger
+    ) -> tuple[list[Item], int]:
+        """The next labels to check, and how many there are: first the images that people dispute."""
+        wanted: list[tuple[Held, Callable[[], Item | None]]] = [
+            ((image.outcome, image.path), partial(self.teller.item, image, "third", ledger))
+            for image in disputed(who, product, ledger, self.opinions)
+        ]
+        wanted += [(one.handle.place, partial(self.labels.item, one)) for one in self.labels.open(product)]
+        in_turn = self.desk.in_turn(client, wanted) if count else ()
+        return _first(count, (item() for item in in_turn)), len(wanted)
 
     def word(self, visitor: Visitor, asked: dict[str, Any]) -> dict[str, Any]:
         """Take a word; what the model had said may be told from now on."""
-        handle, label = self._handle(asked), _label(asked)
+        handle = self._handle(asked)
         reason, comment = _text(asked, "reason"), " ".join(_text(asked, "comment").split())[:LONGEST_COMMENT]
+        if handle.kind == "label":
+            said = "disputed" if asked.get("label") == "disputed" else _label(asked)
+            return {"told": f"{self.labels.answer(handle, said, speaker(visitor), comment)}: in labels.csv"}
+        label = _label(asked)
         record = self.words.say(handle, label, speaker(visitor), reason[:40], comment)
         told = ""
         if handle.kind in ("even", "near") and label != record["verdict"]:
@@ -86,14 +104,16 @@ class Queue:
         """Take one's last word on an image back, or the skipping of it."""
         handle = self._handle(asked)
         if asked.get("skipped") is True:
-            self.desk.unskip(_client(asked), _place(handle))
+            self.desk.unskip(_client(asked), handle.place)
+        elif handle.kind == "label":
+            self.labels.take_back(handle, speaker(visitor))
         else:
             self.words.take_back(handle, speaker(visitor))
         return {}
 
     def skip(self, _: Visitor, asked: dict[str, Any]) -> dict[str, Any]:
         """Show it again only when there is nothing else."""
-        self.desk.skip(_client(asked), _place(self._handle(asked)))
+        self.desk.skip(_client(asked), self._handle(asked).place)
         return {}
 
     def _opened(self, seal: object) -> Handle | None:
@@ -113,8 +133,9 @@ def speaker(visitor: Visitor) -> Speaker:
     return Speaker(visitor.user.name, visitor.address)
 
 
-def _place(handle: Handle) -> Place:
-    return handle.outcome, handle.path
+def _first(count: int, items: Iterable[Item | None]) -> list[Item]:
+    """So many of those that are still there."""
+    return list(islice(filter(None, items), count))
 
 
 def _client(asked: dict[str, Any]) -> str:

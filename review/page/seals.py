@@ -21,9 +21,10 @@ from filing import durable
 from inspection.errors import SolderwatchError
 from inspection.verdict import LABELS, Label
 
-Kind = Literal["open", "blind", "even", "near", "repeat", "third", "look"]
+Kind = Literal["open", "blind", "even", "near", "repeat", "third", "look", "label"]
 """Why an image is shown: it is open, with or without the model's verdict; io, drawn evenly or near the threshold, to
-find escapes; once more, to see whether the label holds; disputed; only to be looked at."""
+find escapes; once more, to see whether the label holds; disputed; only to be looked at; of the data set, whose label a
+training doubts."""
 
 BLIND = {"blind", "even", "near", "repeat", "third"}
 """Shown without the verdict, and told apart by nobody."""
@@ -39,14 +40,22 @@ class Handle:
     Attributes:
         outcome: The folder in which it lay.
         path: In that folder.
-        decision: The `decision_id` of its record; empty where it is only to be looked at.
+        decision: The `decision_id` of its record, in a data set the hash of its bytes; empty: it is only to be looked
+            at.
         kind: Why it is shown.
+        product: In whose data set it lies; empty where it lies in none, or the line has no products.
     """
 
     outcome: Label
     path: Path
     decision: str
     kind: Kind
+    product: str = ""
+
+    @property
+    def place(self) -> tuple[str | Path, ...]:
+        """What it is told apart by, whatever it is shown for."""
+        return (self.outcome, self.path, *((self.product,) if self.kind == "label" else ()))
 
 
 def read_key(folder: Path) -> bytes:
@@ -86,7 +95,8 @@ class Seals:
 
     def seal(self, handle: Handle) -> str:
         """A handle as text for URLs."""
-        text = json.dumps([handle.outcome, str(handle.path), handle.decision, handle.kind]).encode()
+        told = [handle.outcome, str(handle.path), handle.decision, handle.kind, handle.product]
+        text = json.dumps(told).encode()
         mac = self._mac(text)
         return base64.urlsafe_b64encode(mac + self._crossed(mac, text)).decode().rstrip("=")
 
@@ -102,8 +112,11 @@ class Seals:
         text = self._crossed(mac, data[_MAC_BYTES:])
         if not hmac.compare_digest(mac, self._mac(text)):
             return None
-        outcome, path, decision, kind = json.loads(text)
-        return Handle(outcome, Path(path), decision, kind) if outcome in LABELS and kind in get_args(Kind) else None
+        # Words that wait in a browser may be older than data sets on this page.
+        outcome, path, decision, kind, *product = json.loads(text)
+        if outcome not in LABELS or kind not in get_args(Kind):
+            return None
+        return Handle(outcome, Path(path), decision, kind, *product)
 
     def _mac(self, text: bytes) -> bytes:
         return hmac.digest(self._for_mac, text, "sha256")[:_MAC_BYTES]

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from board_notes import at, note, record
 
-from filing.boards import Board, Complete, Key, Note, note_of, put_back
+from filing.boards import Board, Complete, Key, Note, Reviewed, note_of, put_back
 from filing.boards.record import json_schema
 from filing.boards.revision import revised
 from settings.schema import CompleteSettings
@@ -157,6 +157,30 @@ def test_any_order_any_number_of_times() -> None:
 def test_a_record_that_is_none_is_no_note(change: dict[str, Any]) -> None:
     """Whoever has changed a record beside an image cannot break a board with it."""
     assert note_of(record("a") | change) is None
+
+
+def test_done_until_something_changes() -> None:
+    """An operator is done with a board until one of its images changes, in whatever order that is heard."""
+    done = Note(product=None, board="B1", reviewed=Reviewed(by="Ann", at=at(2)))
+    notes = [note("a"), note("b", outcome="nio"), done]
+    assert board_of(*notes).reviewed == board_of(*reversed(notes)).reviewed == done.reviewed
+    before = board_of(*notes)
+    assert board_of(*notes, before=before) is before
+    later = note("a", hours=3)
+    assert board_of(later, before=before).reviewed is None
+    assert board_of(done, before=board_of(*notes[:2], later)).reviewed is None
+
+
+def test_a_board_that_is_done_keeps_to_the_schema() -> None:
+    """So do those that are not done, not complete, or from before boards could be done."""
+    validator = pytest.importorskip("jsonschema", reason="jsonschema is not installed").Draft202012Validator
+    done = Note(product=None, board="B1", reviewed=Reviewed(by="Ann", at=at(9)))
+    for notes in ([note("a"), note("b"), done], [note("a", outcome="quarantine")]):
+        written = json.loads(board_of(*notes).model_dump_json())
+        assert list(validator(json_schema()).iter_errors(written)) == []
+    assert list(validator(json_schema()).iter_errors(written | {"reviewed": {"by": "Ann"}})) != []
+    del written["reviewed"]
+    assert list(validator(json_schema()).iter_errors(written)) == []
 
 
 def test_schema_is_published() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 from collections import Counter
 from collections.abc import Iterator
@@ -21,7 +20,7 @@ from filing.opinions import Opinions
 from review.page.archive import Archive
 from review.page.desk import LEASE_S, Desk, Wish
 from review.page.items import Teller
-from review.page.line import Line
+from review.page.labels import disputed
 from review.page.seals import BLIND, Handle, Seals
 from review.page.words import Speaker, TakenError, Words
 from settings.schema import ReviewSettings
@@ -52,8 +51,13 @@ class Shift:
     def deal(self, client: str, count: int, **wish: Any) -> list[tuple[str, str]]:
         """Names and kinds."""
         with Ledger(self._line.settings.paths.ledger) as ledger:
-            dealt = self.desk.deal(client, Wish(who=client, **wish), count, ledger, self._opinions)
+            dealt = self.desk.deal(client, Wish(**wish), count, ledger)
             return [(f"{image.outcome}/{image.path}", kind) for image, kind in dealt]
+
+    def disputed(self, who: str) -> list[str]:
+        """Names of what waits for a third look by somebody."""
+        with Ledger(self._line.settings.paths.ledger) as ledger:
+            return [f"{image.outcome}/{image.path}" for image in disputed(who, None, ledger, self._opinions)]
 
 
 def words_of(line: PageLine) -> Words:
@@ -82,8 +86,8 @@ def test_what_is_in_hand_is_said_again(line: PageLine) -> None:
     """A window that says what it has keeps it, also when the program was started anew; not what others have by now."""
     shift = Shift(line)
     places = {("nio", Path("00.png")), ("nio", Path("01.png"))}
-    assert shift.desk.keep("one", places) == places  # type: ignore[arg-type]
-    assert shift.desk.keep("other", places) == set()  # type: ignore[arg-type]
+    assert shift.desk.keep("one", places) == places
+    assert shift.desk.keep("other", places) == set()
     assert ("nio/00.png", "open") not in shift.deal("other", 20)
     shift.desk.keep("one", set())
     assert ("nio/00.png", "open") in shift.deal("other", 20)
@@ -171,13 +175,12 @@ def test_disputed(line: PageLine) -> None:
     words.say(_moved(line), "nio", BOB)
     assert not list((line.folder / "dataset").glob("*/00.png"))
     line.index()
-    assert shift.deal("Ann", 5, disputed=True) == shift.deal("Bob", 5, disputed=True) == []
-    ((name, kind),) = shift.deal("Eve", 5, disputed=True)
-    assert kind == "third"
+    assert shift.disputed("Ann") == shift.disputed("Bob") == []
+    (name,) = shift.disputed("Eve")
     outcome, _, path = name.partition("/")
     words.say(handle(line, f"{outcome}/{path}", "third"), "io", EVE)
     line.index()
-    assert shift.deal("Zoe", 5, disputed=True) == []
+    assert shift.disputed("Zoe") == []
     assert len(list((line.folder / "dataset/io").glob("00*.png"))) == 1
 
 
@@ -235,18 +238,3 @@ def test_kappa(line: PageLine) -> None:
     assert agreement(list(pairs("nn ni in ii"))).kappa == 0
     assert agreement(list(pairs("nn nn"))).kappa is None
     assert "2 of 3" in str(agreement(list(pairs("nn ii ni"))))
-
-
-def test_what_the_training_doubts(line: PageLine) -> None:
-    """The model in use has a list of doubted labels with their prices; a damaged row costs the others nothing."""
-    model = line.settings.paths.models / "m1"
-    (model / "report").mkdir(parents=True)
-    dear = {"part": "B1/<i>r2", "label": "nio", "images": 2, "false_calls": 0.026, "aside": True}
-    numbers = {"prices": [dear, {"part": "cut"}, "no row", dear | {"part": "B1/r3", "aside": False}]}
-    (model / "report" / "metrics.json").write_text(json.dumps(numbers), encoding="utf-8")
-    model.with_name("current").symlink_to("m1")
-    doubts = Line(line.settings, Seals(b"key"), Opinions(line.settings), {}).doubts()
-    assert [(doubt.part, doubt.false_calls, doubt.aside) for doubt in doubts] == [
-        ("B1/<i>r2", 0.026, True),
-        ("B1/r3", 0.026, False),
-    ]

@@ -53,7 +53,8 @@ def ann(hostile: tuple[PageLine, Page]) -> Visitor:
 def test_names_are_only_text(ann: Visitor) -> None:
     """Names of files, boards and joints never become markup, wherever they are shown."""
     pages = [
-        ann.get(path).text for path in ("/boards", "/boards?serial=%3Cscript%3E", "/labels", "/statistics", "/models")
+        ann.get(path).text
+        for path in ("/boards", "/boards?serial=%3Cscript%3E", "/labels/list", "/statistics", "/models")
     ]
     links = set(re.findall(r'href="(/board\?[^"]+)"', pages[0]))
     assert len(links) == len(HOSTILE)
@@ -136,7 +137,7 @@ def test_ten_thousand_requests(ann: Visitor, long: bool) -> None:
         [[[]]],
         {"seal": {}},
     ]
-    keys = ["client", "have", "count", "product", "board", "disputed", "seal", "label", "reason", "comment", "skipped"]
+    keys = ["client", "have", "count", "product", "board", "labels", "seal", "label", "reason", "comment", "skipped"]
     for _ in range(10_000 if long else 400):
         path = "/" + "/".join(draw.choices(words, k=draw.randint(0, 3)))
         path += "?" + "&".join(f"{draw.choice(keys)}={draw.choice(words)}" for _ in range(draw.randint(0, 3)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from collections.abc import Callable
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 from page_line import Page, PageLine, ball, png
 
+from filing.labels import read_answers
 from inspection.image import decode
 
 Serve = Callable[..., Page]
@@ -90,6 +92,36 @@ def test_reasons_and_comments(page_line: PageLine, serve: Serve, enter: Enter) -
         ("nio", "bridge", "at the <edge>"),
         ("nio", "void", None),
     ]
+
+
+def test_labels_to_check(page_line: PageLine, serve: Serve, enter: Enter) -> None:
+    """Doubted labels are a queue of their own, with the same keys and one for what nobody can tell; undo comes back."""
+    for number in range(4):
+        path = page_line.folder / "dataset" / "nio" / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(png(ball(number)))
+    report = page_line.folder / "models" / "m1" / "report"
+    report.mkdir(parents=True)
+    price = {"label": "nio", "images": 1, "false_calls": 0.01, "aside": False}
+    prices = [price | {"part": f"{number}.png"} for number in range(4)]
+    (report / "metrics.json").write_text(json.dumps({"prices": prices}), encoding="utf-8")
+    page_line.index()
+    window = enter(serve(), path="/labels")
+    shown(window)
+    assert window.locator("#says").inner_text().startswith("Labelled nio. The training: as nio it costs 1.00%")
+    press(window, "n")
+    press(window, "i")
+    press(window, "d")
+    settle(window)
+    window.keyboard.press("u")
+    window.get_by_text("nio/2.png").first.wait_for()
+    press(window, " ")
+    press(window, "i")
+    press(window, "d")
+    empty(window)
+    settle(window)
+    answers = ["confirmed", "changed", "disputed", "changed"]
+    assert read_answers(page_line.folder / "dataset") == {f"nio/{n}.png": said for n, said in enumerate(answers)}
 
 
 def test_undo_across_images(page_line: PageLine, serve: Serve, enter: Enter) -> None:

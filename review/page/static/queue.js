@@ -43,8 +43,8 @@ async function ask() {
   asking = true;
   try {
     const have = [current, ...waiting].filter(Boolean).map((item) => item.seal);
-    const { product, board, disputed } = told;
-    const answer = await post("/api/next", { have, count: AHEAD - waiting.length + 1, product, board, disputed });
+    const { product, board, labels } = told;
+    const answer = await post("/api/next", { have, count: AHEAD - waiting.length + 1, product, board, labels });
     waiting = waiting.filter((item) => !answer.lost.includes(item.seal));
     const seals = (entries) => entries.map((entry) => entry.item.seal);
     const held = new Set([current, ...waiting].map((item) => item?.seal));
@@ -115,6 +115,7 @@ function add(parent, tag, text, options = {}) {
 function side(item) {
   $("says").textContent = item.says || "Your eyes first: the model keeps its word to itself here.";
   $("says").className = item.says ? "" : "blind";
+  if ($("dispute")) $("dispute").disabled = !item.label;
   const names = [["product", item.product], ["board", item.board], ["joint", item.joint], ["view", item.view]];
   $("names").replaceChildren();
   for (const [name, text] of names.filter(([, text]) => text)) { add($("names"), "dt", name); add($("names"), "dd", text); }
@@ -195,6 +196,7 @@ function undo() {
 
 const actions = {
   defect: () => word("nio"), good: () => word("io"), skip, undo,
+  dispute: () => { if (current?.label) word("disputed"); },
   comment: () => { $("comment-text").value = comment; $("comment").showModal(); },
   map: () => { viewer.showMap = !viewer.showMap; $("map-on").setAttribute("aria-pressed", viewer.showMap); viewer.draw(); },
   magnifier: () => { viewer.lens = !viewer.lens; $("lens-on").setAttribute("aria-pressed", viewer.lens); viewer.draw(); },
@@ -221,13 +223,13 @@ document.addEventListener("keydown", (event) => {
     const at = page + (key === "PageDown" ? 1 : -1);
     if (current && at >= 0 && at < current.pages) show(at);
   };
-  if (!action || (event.repeat && [actions.defect, actions.good].includes(action))) return;
+  if (!action || (event.repeat && [actions.defect, actions.good, actions.dispute].includes(action))) return;
   event.preventDefault();
   action(event.shiftKey);
 });
 
-const buttons = { nio: "defect", io: "good", skip: "skip", undo: "undo", "comment-open": "comment", "map-on": "map", "lens-on": "magnifier", darker: "darker", brighter: "brighter", reset: "reset" };
-for (const [id, name] of Object.entries(buttons)) $(id).addEventListener("click", (event) => { actions[name](event.shiftKey); $(id).blur(); });
+const buttons = { nio: "defect", io: "good", dispute: "dispute", skip: "skip", undo: "undo", "comment-open": "comment", "map-on": "map", "lens-on": "magnifier", darker: "darker", brighter: "brighter", reset: "reset" };
+for (const [id, name] of Object.entries(buttons)) $(id)?.addEventListener("click", (event) => { actions[name](event.shiftKey); $(id).blur(); });
 $("help-open").addEventListener("click", () => $("help").showModal());
 $("opacity").addEventListener("input", () => { viewer.opacity = $("opacity").value / 100; viewer.showMap = true; viewer.draw(); });
 $("comment").addEventListener("close", () => {
