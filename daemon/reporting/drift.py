@@ -30,6 +30,7 @@ from pydantic import NonNegativeInt, TypeAdapter
 
 from daemon.reporting.charts import Limits, ShareLimits, Sides
 from filing import durable
+from filing.drift import Days, enter, state_name
 from filing.folders import AwayError, Folders
 from filing.logs import Log
 from inspection.model import ModelCard
@@ -37,9 +38,6 @@ from inspection.reference import Reference
 from inspection.signals import Signals
 from inspection.verdict import Verdict
 from settings.schema import DriftSettings
-
-STATE = ".drift.json"
-"""In work/; with products, each has one of its own, of which this is the end."""
 
 SHARE = "nio_share"
 _LEARNED = 500
@@ -86,6 +84,7 @@ class _State:
     charts: dict[str, Sides] = field(default_factory=dict)
     told: list[str] = field(default_factory=list)
     since: str = ""
+    days: Days = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.nio > self.learning:
@@ -109,7 +108,7 @@ class DriftWatch:
         self._settings = settings
         self._folders = folders
         self._log = log
-        self._name = f".{product}{STATE}" if product else STATE
+        self._name = state_name(product)
         self._model: str | None = None
         self._reference: Reference | None = None
         self._unwatched: str | None = None
@@ -136,7 +135,7 @@ class DriftWatch:
         if self._state.model != card.model_id:
             if self._state.told:
                 self._log.info("drift_over", model=self._state.model, since=self._state.since, why="another model")
-            self._state, self._unsaved = _State(card.model_id), True
+            self._state, self._unsaved = _State(card.model_id, days=self._state.days), True
         charts = self._state.charts
         self._state.charts = {name: charts.get(name, Sides()) for name in (*self._limits, SHARE)}
 
@@ -169,6 +168,8 @@ class DriftWatch:
             if values and not is_nio:
                 score = fmean(map(self._reference.signals[name].normal_score, values))
                 limits.add(charts[name], score, fmean(values), time)
+        for name, sides in charts.items():
+            enter(self._state.days, time, name, max(sides.up.total, sides.down.total) / self._limit(name))
         self._tell()
 
     def _learn_share(self, *, nio: bool) -> None:
@@ -185,6 +186,10 @@ class DriftWatch:
             return ShareLimits.of(self._state.learning, self._state.nio)
         return _UNLEARNED
 
+    def _limit(self, name: str) -> float:
+        """That of a chart's sums."""
+        return self._limits[name].limit if name in self._limits else self._share_limits().limit
+
     def _usual_share(self, reference: Reference) -> float:
         if self._settings.nio_share is not None:
             return self._settings.nio_share
@@ -198,7 +203,7 @@ class DriftWatch:
         moved = [name for name, sides in state.charts.items() if sides.moved]
         if not state.told and moved:
             for name, sides in state.charts.items():
-                sides.join(self._limits[name].limit if name in self._limits else self._share_limits().limit)
+                sides.join(self._limit(name))
             self._say("drift", [name for name, sides in state.charts.items() if sides.moved])
         elif joined := [name for name in moved if name not in state.told]:
             self._say("drift_more", joined)

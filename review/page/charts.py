@@ -11,6 +11,9 @@ from html import escape
 IO, NIO, OTHER, LIMIT = "#0072b2", "#d55e00", "#7f7f7f", "#cc79a7"
 """Okabe and Ito's colours: people who see fewer colours tell them apart, on white and on black."""
 
+MANY = ("#0072b2", "#d55e00", "#009e73", "#e69f00", "#56b4e9", "#7f7f7f", "#111111")
+"""The same, for lines beside each other."""
+
 _WIDTH, _HEIGHT = 640, 240
 _LEFT, _RIGHT, _TOP, _BOTTOM = 56, 14, 34, 40
 _MOST_LABELS = 8

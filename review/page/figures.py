@@ -7,8 +7,9 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from itertools import cycle
 
-from review.page.charts import IO, LIMIT, NIO, OTHER, Chart, Series
+from review.page.charts import IO, LIMIT, MANY, NIO, OTHER, Chart, Series
 from review.page.line import Line
 
 DAYS = 30
@@ -87,7 +88,21 @@ def _false_calls(line: Line, product: str | None) -> Chart:
     )
 
 
-def _drift(line: Line, product: str | None) -> Chart:
+def _moved(line: Line, product: str | None) -> Chart:
+    """The daemon's own charts: how near each signal came to the limit at which that is told."""
+    dates = line.last_days(DAYS)
+    found = line.drift(product)
+    signals = sorted({signal for day in dates for signal in found.get(day, ())})
+    series = [
+        Series(signal, [found.get(day, {}).get(signal) for day in dates], colour)
+        for signal, colour in zip(signals, cycle(MANY), strict=False)
+    ]
+    limit = Series("limit", [1.0] * len(dates), LIMIT, dashed=True)
+    title = "Drift: each signal's highest sum of the day, as a share of its limit"
+    return Chart(title, "day", [f"{day:%m-%d}" for day in dates], [*series, limit], bars=False)
+
+
+def _share(line: Line, product: str | None) -> Chart:
     """A p-chart: the limits of each day follow from how many images it had."""
     days = list(per_day(line, product).items())
     images, nio = sum(day.images for _, day in days), sum(day.nio for _, day in days)
@@ -144,7 +159,8 @@ def _hours(line: Line, product: str | None) -> Chart:
 CHARTS: dict[str, Callable[[Line, str | None], Chart]] = {
     "images": _images,
     "false-calls": _false_calls,
-    "drift": _drift,
+    "drift": _moved,
+    "share": _share,
     "reasons": _reasons,
     "hours": _hours,
 }

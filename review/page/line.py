@@ -8,6 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from filing.drift import read_days
 from filing.ledger import DayCount, Image, Ledger, OpenBoard
 from filing.models import REPORT, model_folders
 from filing.opinions import Opinions
@@ -102,6 +103,18 @@ class Line:
         today = datetime.now(UTC).date()
         with Ledger(self.settings.paths.ledger) as ledger:
             return ledger.days(today - timedelta(days=count - 1), today + timedelta(days=1), product)
+
+    def drift(self, product: str | None) -> dict[date, dict[str, float]]:
+        """By day and signal, how near the daemon's charts came to their limits; of all products the nearest."""
+        known = self.settings.products
+        names = [name for name in known if product in (None, name)] if known else [None]
+        found: dict[date, dict[str, float]] = {}
+        for name in names:
+            for day, signals in read_days(self.settings.paths.work, name).items():
+                highest = found.setdefault(day, {})
+                for signal, share in signals.items():
+                    highest[signal] = max(share, highest.get(signal, 0.0))
+        return found
 
     def last_days(self, count: int) -> list[date]:
         """Today and those before, the oldest first."""

@@ -16,8 +16,9 @@ from cards import plain_card
 from harness import Nursery
 from PIL import Image
 
-from daemon.reporting.drift import STATE, DriftWatch
+from daemon.reporting.drift import DriftWatch
 from daemon.reporting.status import as_text, read_status
+from filing.drift import DAYS, enter, read_days, state_name
 from filing.folders import Folders
 from filing.logs import open_log
 from inspection.model import ModelCard
@@ -27,6 +28,7 @@ from settings import Settings, load
 from settings.schema import LogSettings
 
 TIME = "2026-01-01T00:00:00.000Z"
+STATE = state_name(None)
 
 
 def card(*signals: str, model: str = "one", images: int = 1000) -> ModelCard:
@@ -89,6 +91,30 @@ def test_a_shift_is_told_once_and_its_end_once(bench: Bench) -> None:
     bench.feed(model, 2000, grey_mean=0, contrast=0)
     assert bench.names() == ["drift", "drift_over"]
     assert bench.events()[1]["signals"] == ["grey_mean"]
+
+
+def test_each_day_has_its_highest_sums(bench: Bench) -> None:
+    """What others draw of it: below 1 while all is well, 1 and more where a chart has moved, also of a model before."""
+    bench.feed(card("grey_mean", "contrast"), 300, grey_mean=-1, contrast=0)
+    bench.feed(card("contrast", model="two"), 1, contrast=0)
+    bench.watch.save(now=True)
+    ((day, found),) = read_days(bench.work, None).items()
+    assert day.isoformat() == TIME[:10]
+    assert found["grey_mean"] > 1 > found["contrast"] > 0
+    assert set(found) == {"grey_mean", "contrast", "nio_share"}
+
+
+def test_old_days_are_forgotten(tmp_path: Path) -> None:
+    """So that the state stays small; a clock that was set back adds no day, and damage costs no more than the chart."""
+    days: dict[str, dict[str, float]] = {}
+    for number in range(DAYS + 9):
+        enter(days, f"2026-{1 + number // 28:02d}-{1 + number % 28:02d}T00:00:00.000Z", "contrast", 0.5)
+    assert len(days) == DAYS
+    enter(days, "2020-01-01T00:00:00.000Z", "contrast", 2)
+    assert len(days) == DAYS
+    for damage in (b"[]", b"{", b'{"days": {"x": {}}}', b'{"days": {"2026-01-01": {"contrast": []}}}'):
+        (tmp_path / STATE).write_bytes(damage)
+        assert read_days(tmp_path, None) == {}
 
 
 def test_signals_that_join_are_told_once_each(bench: Bench) -> None:
