@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -15,6 +16,43 @@ FLAGS = [
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
     "--disable-sync",
 ]  # fmt: skip
+
+Serve = Callable[..., Page]
+Enter = Callable[..., Any]
+PATIENCE_MS = 60_000
+
+
+def shown(window: Any, other_than: str = "") -> str:
+    """The image that is drawn, once it is one and another one than before."""
+    drawn = f"body[data-drawn]:not([data-drawn='{other_than}'])" if other_than else "body[data-drawn]"
+    window.locator(drawn).wait_for(state="attached", timeout=PATIENCE_MS)
+    return str(window.evaluate("document.body.dataset.drawn"))
+
+
+def press(window: Any, key: str) -> None:
+    """Press a key for the image that is drawn, and wait for the next one, or the end."""
+    window.locator("body[data-seal]").wait_for(state="attached", timeout=PATIENCE_MS)
+    seal = window.evaluate("document.body.dataset.seal")
+    window.locator(f"body[data-drawn='{seal}']").wait_for(state="attached", timeout=PATIENCE_MS)
+    window.keyboard.press(key)
+    window.locator(f"body:not([data-seal='{seal}'])").wait_for(state="attached", timeout=PATIENCE_MS)
+
+
+def settle(window: Any) -> None:
+    """Wait until no word is on its way."""
+    for _ in range(600):
+        if window.evaluate("localStorage.getItem(Object.keys(localStorage).find(k => k.startsWith('outbox')))") in (
+            "[]",
+            None,
+        ):
+            return
+        time.sleep(0.1)
+    raise AssertionError("words stay in the browser")
+
+
+def empty(window: Any) -> None:
+    """Wait until there is nothing to decide."""
+    window.locator("body.empty").wait_for(timeout=PATIENCE_MS)
 
 
 @pytest.fixture(scope="session")

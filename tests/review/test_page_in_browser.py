@@ -4,54 +4,20 @@ from __future__ import annotations
 
 import json
 import re
-import time
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from page_line import Page, PageLine, ball, png
+from odd.dicom import described, native
+from page_browser import Enter, Serve, empty, press, settle, shown
+from page_line import PageLine, ball, png
+from visitor import Visitor
 
 from filing.labels import read_answers
 from inspection.image import decode
-
-Serve = Callable[..., Page]
-Enter = Callable[..., Any]
-PATIENCE_MS = 60_000
-WAITING = "localStorage.getItem(Object.keys(localStorage).find((key) => key.startsWith('outbox')))"
-
-
-def shown(window: Any, other_than: str = "") -> str:
-    """The image that is drawn, once it is one and another one than before."""
-    drawn = f"body[data-drawn]:not([data-drawn='{other_than}'])" if other_than else "body[data-drawn]"
-    window.locator(drawn).wait_for(state="attached", timeout=PATIENCE_MS)
-    return str(window.evaluate("document.body.dataset.drawn"))
-
-
-def press(window: Any, key: str) -> None:
-    """Press a key for the image that is drawn, and wait for the next one, or the end."""
-    window.locator("body[data-seal]").wait_for(state="attached", timeout=PATIENCE_MS)
-    seal = window.evaluate("document.body.dataset.seal")
-    window.locator(f"body[data-drawn='{seal}']").wait_for(state="attached", timeout=PATIENCE_MS)
-    window.keyboard.press(key)
-    window.locator(f"body:not([data-seal='{seal}'])").wait_for(state="attached", timeout=PATIENCE_MS)
-
-
-def settle(window: Any) -> None:
-    """Wait until no word is on its way."""
-    for _ in range(600):
-        if window.evaluate("localStorage.getItem(Object.keys(localStorage).find(k => k.startsWith('outbox')))") in (
-            "[]",
-            None,
-        ):
-            return
-        time.sleep(0.1)
-    raise AssertionError("words stay in the browser")
-
-
-def empty(window: Any) -> None:
-    """Wait until there is nothing to decide."""
-    window.locator("body.empty").wait_for(timeout=PATIENCE_MS)
 
 
 def test_a_shift_by_keys(page_line: PageLine, serve: Serve, enter: Enter, long: bool) -> None:
@@ -318,57 +284,55 @@ def test_touch(page_line: PageLine, serve: Serve, enter: Enter) -> None:
     assert page_line.words() == {"a.png": "io"}
 
 
-@pytest.mark.parametrize("scheme", ["dark", "light"])
-def test_dark_and_bright(page_line: PageLine, serve: Serve, enter: Enter, scheme: str) -> None:
-    """All text has a contrast of 4.5 at least against what is behind it, in a dark room and in a bright one."""
-    page_line.file("nio/a.png", board="B1", joint="r1c1", view="1")
-    page_line.index()
-    page = serve()
-    window = enter(page, color_scheme=scheme)
-    shown(window)
-    for path in ("/", "/boards", "/board?board=B1", "/labels", "/statistics", "/models"):
-        if path != "/":
-            window.goto(page.url + path)
-        assert window.evaluate(CONTRAST) == [], path
-
-
-CONTRAST = """(() => {
-  const linear = (v) => (v /= 255) <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4;
-  const lum = ([r, g, b]) => .2126 * linear(r) + .7152 * linear(g) + .0722 * linear(b);
-  const read = (text) => text.match(/[\\d.]+/g).map(Number);
-  const found = [];
-  for (const element of document.querySelectorAll('body *')) {
-    const own = [...element.childNodes].some((node) => node.nodeType === 3 && node.textContent.trim());
-    if (!own || !element.checkVisibility() || element.disabled || element.closest('svg, .nothing, .unseen')) continue;
-    let behind = element;
-    const ground = () => read(getComputedStyle(behind).backgroundColor);
-    while (ground()[3] === 0) behind = behind.parentElement;
-    const [one, two] = [lum(read(getComputedStyle(element).color)), lum(ground())].sort((a, b) => b - a);
-    if ((one + .05) / (two + .05) < 4.5) found.push(`${element.tagName} ${element.textContent.trim().slice(0, 30)}`);
-  }
-  return found;
-})()"""
-
-
-NAMELESS = """(() => {
-  const said = (e) => e.textContent.trim() || e.getAttribute('aria-label') || e.title;
-  const named = (e) => said(e) || e.labels?.length || e.hasAttribute('alt');
-  const all = document.querySelectorAll('button, a, input:not([type=hidden]), img, canvas, svg[role]');
-  return [...all].filter((e) => !named(e)).map((e) => e.outerHTML);
-})()"""
-
-
-def test_everything_has_a_name(page_line: PageLine, serve: Serve, enter: Enter) -> None:
-    """Whoever does not see the page hears what each control is; the keyboard reaches all of them."""
-    page_line.file("nio/a.png", board="B1", joint="r1c1", view="1")
+def test_dicom_at_full_depth(page_line: PageLine, serve: Serve, enter: Enter) -> None:
+    """A DICOM file of 12 bits is shown with its own grey levels, MONOCHROME1 the right way round."""
+    ramp = np.broadcast_to(np.arange(64, dtype=np.uint16) * 64, (64, 64)).copy()
+    levels = described(ramp, stored=12, PhotometricInterpretation="MONOCHROME1")
+    page_line.file("nio/joint.dcm", native(levels, ramp), bits=12)
     page_line.index()
     page = serve()
     window = enter(page)
+    seal = shown(window)
+    assert window.locator("#window").inner_text().split(",")[0].endswith("of 4095")
+    answer = window.request.get(f"{page.url}/picture/{seal}/0?low=0&high=1")
+    found = np.rint(decode(answer.body(), max_pixels=10_000).pixels[0] * 255)
+    assert np.abs(found - (255 - np.arange(64) * 64 * 255 / 4095)).max() <= 1
+    press(window, "n")
+    settle(window)
+    assert page_line.words() == {"joint.dcm": "nio"}
+
+
+def test_over_tls(page_line: PageLine, serve: Serve, enter: Enter) -> None:
+    """With the plant's certificate the page speaks https alone, and its cookie never travels without."""
+    page_line.file("nio/a.png")
+    page_line.index()
+    certificate(page_line.folder)
+    config = "review: {check_io: 0, repeat: 0, tls: {certificate: page.pem, key: page.key}}\n"
+    page_line.config.write_text(config, encoding="utf-8")
+    page = serve(scheme="https")
+    window = enter(page, ignore_https_errors=True)
     shown(window)
-    for path in ("/", "/boards", "/board?board=B1", "/statistics"):
-        if path != "/":
-            window.goto(page.url + path)
-        nameless = window.evaluate(NAMELESS)
-        assert nameless == [], path
-        assert window.evaluate("document.querySelectorAll('[tabindex]:not([tabindex=\"0\"])').length") == 0
-        assert window.evaluate("document.querySelectorAll('h1').length") == 1
+    assert all(cookie["secure"] and cookie["httpOnly"] for cookie in window.context.cookies())
+    press(window, "i")
+    settle(window)
+    assert page_line.words() == {"a.png": "io"}
+    with pytest.raises(ConnectionError):
+        Visitor(page.port).get("/")
+
+
+def certificate(folder: Path) -> None:
+    """A certificate that vouches for itself, and its key."""
+    x509 = pytest.importorskip("cryptography.x509", reason="cryptography is not installed")
+    from cryptography.hazmat.primitives import hashes, serialization  # noqa: PLC0415
+    from cryptography.hazmat.primitives.asymmetric import ec  # noqa: PLC0415
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
+    now = datetime.now(UTC)
+    made = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+    made = made.not_valid_before(now - timedelta(days=1)).not_valid_after(now + timedelta(days=1))
+    signed = made.sign(key, hashes.SHA256())
+    plain = serialization.NoEncryption()
+    pkcs8 = serialization.PrivateFormat.PKCS8
+    (folder / "page.pem").write_bytes(signed.public_bytes(serialization.Encoding.PEM))
+    (folder / "page.key").write_bytes(key.private_bytes(serialization.Encoding.PEM, pkcs8, plain))
