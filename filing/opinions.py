@@ -21,6 +21,7 @@ class Opinion:
     """What somebody said of an image.
 
     Attributes:
+        judged: When the image was; of words from before that was kept, when they were said.
         label: None: the word before was taken back, and none is left.
         taken_back: Whether this takes a word back; `label` is then the one that stands again.
         shown: Why the image was shown; empty: it was open, or the word came from the command line.
@@ -30,6 +31,7 @@ class Opinion:
     decision: str
     file: str
     verdict: Label
+    judged: datetime
     label: Label | None
     by: str
     at: datetime
@@ -126,7 +128,7 @@ def _opinions(product: str, lines: Sequence[bytes]) -> Iterator[Opinion]:
     for line in lines:
         try:
             act = json.loads(line)
-            at = datetime.fromisoformat(act["at"])
+            at = _moment(act["at"])
             texts = [act[key] for key in ("decision_id", "file", "verdict", "by", "model")]
             if not all(isinstance(text, str) for text in texts) or act["verdict"] not in LABELS:
                 continue
@@ -135,9 +137,10 @@ def _opinions(product: str, lines: Sequence[bytes]) -> Iterator[Opinion]:
                 decision=act["decision_id"],
                 file=act["file"],
                 verdict=act["verdict"],
+                judged=_moment(act.get("judged") or act["at"]),
                 label=act["label"] if act["label"] in LABELS else None,
                 by=act["by"],
-                at=at if at.tzinfo else at.replace(tzinfo=UTC),
+                at=at,
                 reason=str(act.get("reason", "")),
                 shown=str(act.get("shown", "")),
                 disputed=act.get("disputed") is True,
@@ -146,3 +149,8 @@ def _opinions(product: str, lines: Sequence[bytes]) -> Iterator[Opinion]:
             )
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             continue
+
+
+def _moment(time: str) -> datetime:
+    at = datetime.fromisoformat(time)
+    return at if at.tzinfo else at.replace(tzinfo=UTC)

@@ -146,7 +146,7 @@ class _Operator:
             raise SolderwatchError("its bytes are not those that were judged; put it into the inbox to have it judged")
         at = utc(datetime.now(UTC))
         known = {key: record[key] for key in TEXTS}
-        act = {**known, "label": label, "by": self.name, "at": at, **self.remarks}
+        act = {**known, "judged": record.get("time"), "label": label, "by": self.name, "at": at, **self.remarks}
         if self.label is None:
             act["taken_back"] = True
         place = None

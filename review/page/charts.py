@@ -144,7 +144,7 @@ class Chart:
         for series in self.series:
             found.append(f'<rect x="{x:.0f}" y="{_HEIGHT - 14}" width="10" height="10" fill="{series.colour}"/>')
             found.append(f'<text x="{x + 14:.0f}" y="{_HEIGHT - 5}" fill="#333">{escape(series.name)}</text>')
-            x += 26 + 6.2 * len(series.name)
+            x += 28 + 6.6 * len(series.name)
         for index, word in self.marks:
             found.append(f'<line x1="{self._x(index):.1f}" x2="{self._x(index):.1f}" y1="{_TOP}" '
                          f'y2="{_HEIGHT - _BOTTOM}" stroke="#555" stroke-dasharray="2 3"/>')  # fmt: skip

@@ -33,7 +33,7 @@ class Day:
 
 
 def per_day(line: Line, product: str | None) -> dict[date, Day]:
-    """The last days; words count on the day when they were said."""
+    """The last days; images count on the day when they were judged, words on that when they were said."""
     found = {day: Day() for day in line.last_days(DAYS)}
     for entry in line.days(product, DAYS):
         day, count = found.get(entry.day), entry.count
@@ -47,12 +47,13 @@ def per_day(line: Line, product: str | None) -> dict[date, Day]:
             day.open += count.images
     for subject in line.opinions.subjects(product):
         word = subject.words[-1]
+        judged = found.get(word.judged.astimezone(UTC).date())
+        if judged and word.verdict == "io":
+            judged.nio = max(0, judged.nio - 1)
         day = found.get(word.at.astimezone(UTC).date())
-        if day is None or word.disputed:
-            continue
-        day.false_calls += word.verdict == "nio" and word.label == "io"
-        day.escapes += word.verdict == "io" and word.label == "nio"
-        day.nio = max(0, day.nio - (word.verdict == "io"))
+        if day and not word.disputed:
+            day.false_calls += word.verdict == "nio" and word.label == "io"
+            day.escapes += word.verdict == "io" and word.label == "nio"
     return found
 
 

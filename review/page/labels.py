@@ -118,10 +118,15 @@ class Labels:
             "map": False,
             "notes": [],
             "reasons": [],
-            "views": [{"seal": self._seals.seal(one), "name": readable(one.path.name)} for one in others],
+            "views": [{"seal": self._seals.seal(one), "name": self._view(one)} for one in others],
             "neighbours": [],
             "words": [],
         }
+
+    def _view(self, handle: Handle) -> str:
+        """Which view of its part an image is; the file's name where that does not say."""
+        own = self._own[handle.product]
+        return readable(units_of(own.paths.dataset / _place(handle), own).view or handle.path.name)
 
     def answer(self, handle: Handle, label: Label | Literal["disputed"], speaker: Speaker, comment: str = "") -> Answer:
         """Answer what the label of an image is; durable when it returns.

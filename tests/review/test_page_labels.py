@@ -74,7 +74,7 @@ def test_by_price_with_label_and_cost(line: PageLine) -> None:
         "set aside for the threshold"
     )
     assert (first["board"], first["joint"], first["view"], first["label"]) == ("B1", "r2", "v1", "nio")
-    assert [view["name"] for view in first["views"]] == ["B1_r2_v0.png"]
+    assert [view["name"] for view in first["views"]] == ["v0"]
 
 
 def test_an_answer_is_what_the_training_reads(line: PageLine) -> None:

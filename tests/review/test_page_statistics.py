@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -12,10 +12,12 @@ from page_line import NO_CHECKS, Page, PageLine
 from visitor import Visitor
 
 from filing.drift import state_name
+from filing.logs import open_log
 from filing.opinions import Opinions
-from review.page.figures import CHARTS, make_chart
+from review.page.figures import CHARTS, make_chart, per_day
 from review.page.line import Line
 from review.page.seals import Seals
+from review.relabel import relabel
 
 TODAY = datetime.now(UTC).date()
 
@@ -50,6 +52,21 @@ def test_drift_by_product(tmp_path: Path) -> None:
     assert shown(line, "drift")["contrast"] == "0.75"
     assert shown(line, "drift", "left")["contrast"] == "0.25"
     assert shown(line, "drift", "/../../secret").keys() == {"day", "limit"}
+
+
+def test_words_do_not_move_what_the_model_said(tmp_path: Path) -> None:
+    """The share of nio is the model's, on the day of the image: whatever people say of it, days later."""
+    line = PageLine(tmp_path)
+    then = TODAY - timedelta(days=3)
+    for name in ("io/0.png", "io/1.png", "io/2.png", "nio/3.png", "nio/4.png"):
+        line.file(name, time=f"{then}T10:00:00.000Z")
+    for name, word in (("io/0.png", "io"), ("io/1.png", "nio"), ("nio/3.png", "io"), ("nio/4.png", "nio")):
+        image = str(line.folder / "data" / name)
+        assert list(relabel(line.settings, [image], word, "Ann", open_log(line.settings.logs))) == []  # type: ignore[arg-type]
+    line.index()
+    days = per_day(Line(line.settings, Seals(b"k" * 32), Opinions(line.settings), {}), None)
+    assert (days[then].images, days[then].nio) == (5, 2)
+    assert (days[TODAY].false_calls, days[TODAY].escapes) == (1, 1)
 
 
 def test_each_chart_is_a_file(tmp_path: Path) -> None:

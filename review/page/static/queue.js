@@ -141,7 +141,7 @@ function side(item) {
   for (const said of item.words) {
     add($("words"), "li", `${said.at} ${said.by}: ${said.label}${said.view ? ` (view ${said.view})` : ""}`, { className: said.label });
   }
-  for (const name of ["pages", "views", "neighbours", "words"]) $(name).parentElement.hidden = !$(name).childElementCount;
+  for (const name of ["reasons", "pages", "views", "neighbours", "words"]) $(name).parentElement.hidden = !$(name).childElementCount;
   bar();
 }
 
