@@ -136,8 +136,8 @@ class _Operator:
         if record is None:
             raise SolderwatchError(f"no judged image: {readable(relative.name)}{RECORD_SUFFIX} beside it is no record")
         self.touched.append((here, relative))
-        label = self._lasting(record)
-        target: Label = "nio" if self.remarks.get("disputed") else label or record["verdict"]
+        label, disputed = self._lasting(record), self._leaves_disputed(record)
+        target: Label = "nio" if disputed else label or record["verdict"]
         if here != target and not os.path.lexists(image):
             self._end(here, image, relative, record)
             return
@@ -148,9 +148,9 @@ class _Operator:
         known = {key: record[key] for key in TEXTS}
         act = {**known, "judged": record.get("time"), "label": label, "by": self.name, "at": at, **self.remarks}
         if self.label is None:
-            act["taken_back"] = True
+            act |= {"taken_back": True} | ({"disputed": True} if disputed else {})
         place = None
-        if label is None or self.remarks.get("disputed"):
+        if label is None or disputed:
             self.books.withdraw(record, act, len(data))
         else:
             place = self.books.enter(record, act, relative.name, data)
@@ -171,6 +171,12 @@ class _Operator:
         if not words:
             raise SolderwatchError("nobody has said anything of it that could be taken back")
         return words[-2] if words[1:] else None
+
+    def _leaves_disputed(self, record: dict[str, Any]) -> bool:
+        """Whether people disagree after this word: it says so, or it takes the third look back."""
+        if self.label is not None:
+            return bool(self.remarks.get("disputed"))
+        return any(word.get("disputed") is True for word in standing(record)[-2:-1])
 
     def _tell(self, record: dict[str, Any], place: str | None) -> None:
         act = record[HISTORY][-1]

@@ -24,6 +24,7 @@ from review.page.labels import disputed
 from review.page.seals import BLIND, Handle, Seals
 from review.page.words import Speaker, TakenError, Words
 from settings.schema import ReviewSettings
+from training.data.answers import labels_said
 
 ANN, BOB, EVE = (Speaker(name, "127.0.0.1") for name in ("Ann", "Bob", "Eve"))
 
@@ -182,6 +183,18 @@ def test_disputed(line: PageLine) -> None:
     line.index()
     assert shift.disputed("Zoe") == []
     assert len(list((line.folder / "dataset/io").glob("00*.png"))) == 1
+    words.take_back(handle(line, _place_of(line, "third"), "third"), EVE)
+    line.index()
+    assert shift.disputed("Zoe") == [name]
+    assert not list((line.folder / "dataset").glob("*/00*.png"))
+    assert labels_said(line.folder / "dataset") == {line.record(name)["sha256"]: "disputed"}
+
+
+def _place_of(line: PageLine, shown: str) -> str:
+    """Where an image lies that was shown so."""
+    data = line.folder / "data"
+    (found,) = [path for path in data.glob("*io/*.json") if f'"shown": "{shown}"' in path.read_text()]
+    return str(found.relative_to(data)).removesuffix(".json")
 
 
 def _moved(line: PageLine) -> Handle:
