@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -63,11 +64,12 @@ class Inspector:
         self.look: Look = compiled.request(model) if compiled else model.look
         """What scores the images."""
         usual_hw: Tensor | None = None
-        self._usual_residual_SS: Tensor | float = 0.0
+        self._usual_residual_SS: Callable[[], Tensor | float] = lambda: 0.0
+        """Worked out for the first image that is unidentified: most shifts have none."""
         if len(model.good):
             found = self.look(model.normalised(model.good))
             usual_hw = found.evidence.float().mean(dim=0).cpu()
-            self._usual_residual_SS = self._residual(model.good, found.features).mean(dim=0)
+            self._usual_residual_SS = functools.cache(lambda: _residual(model, model.good, found.features).mean(dim=0))
         self._maps = MapMaker(model.network, cam_method, only_last_conv=only_last_conv, usual_hw=usual_hw)
 
     @property
@@ -118,14 +120,16 @@ class Inspector:
         self, inspections: list[Inspection], strange: list[int], greys_N1SS: Tensor, features_NChw: Tensor
     ) -> None:
         """Give the inspections at `strange` the residual's map; the decoder runs for them alone."""
-        maps_NSS, peaks_N = residual.relative(self._residual(greys_N1SS, features_NChw), self._usual_residual_SS)
+        residuals_NSS = _residual(self.model, greys_N1SS, features_NChw)
+        maps_NSS, peaks_N = residual.relative(residuals_NSS, self._usual_residual_SS())
         for index, evidence, peak in zip(strange, maps_NSS.float().cpu().numpy(), peaks_N.tolist(), strict=True):
             inspections[index] = replace(
                 inspections[index], evidence=evidence, peak=peak, method=residual.NAME, strength=1.0
             )
 
-    @torch.inference_mode()
-    def _residual(self, greys_N1SS: Tensor, features_NChw: Tensor) -> Tensor:
-        """`[N, S, S]` of images as they were and their features."""
-        rebuilt_N1SS = self.model.network.decoder(features_NChw)
-        return residual.residual(greys_N1SS.to(rebuilt_N1SS.device), rebuilt_N1SS)
+
+@torch.inference_mode()
+def _residual(model: Model, greys_N1SS: Tensor, features_NChw: Tensor) -> Tensor:
+    """`[N, S, S]` of images as they were and their features."""
+    rebuilt_N1SS = model.network.decoder(features_NChw)
+    return residual.residual(greys_N1SS.to(rebuilt_N1SS.device), rebuilt_N1SS)

@@ -9,13 +9,16 @@ import io
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageChops, ImageFilter
 
 LONG_SIDE = 512
 """Pixels; no picture is larger, whatever the image."""
 
 BANNER = 52
 """Pixels above the image, for words."""
+
+TILE = 8
+"""Pixels a side of the pattern by which few colours show many."""
 
 OPACITY = 0.65
 """Of the strongest place of a map in full strength."""
@@ -43,5 +46,8 @@ def lifted(picture: bytes, width: int, height: int) -> NDArray[np.float32]:
         if image.width < across or image.height != down + BANNER or image.width > 4 * LONG_SIDE:
             raise ValueError(f"no map of an image of {width} x {height} pixels")
         left = (image.width - across) // 2
-        colours = np.asarray(image.convert("RGB").crop((left, BANNER, left + across, BANNER + down)), np.float32)
-    return np.asarray(np.clip((colours[..., 0] - colours[..., 2]) / (255 * OPACITY), 0, 1), np.float32)
+        shown = image.convert("RGB").crop((left, BANNER, left + across, BANNER + down))
+    red, _, blue = shown.split()
+    # Averaged over the pattern of the picture's few colours.
+    heat = ImageChops.subtract(red, blue).filter(ImageFilter.BoxBlur((TILE - 1) / 2))
+    return np.asarray(np.clip(np.asarray(heat, np.float32) / (255 * OPACITY), 0, 1), np.float32)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 
 import numpy as np
 import torch
@@ -12,14 +13,20 @@ from torch.nn import functional
 
 from inspection import png, residual
 from inspection.inspector import Inspection
-from inspection.overlay import BANNER, LONG_SIDE, OPACITY, overlay_size
+from inspection.overlay import BANNER, LONG_SIDE, OPACITY, TILE, overlay_size
 
 _NARROWEST = 300
 _MARGIN = 8
 _COLOURS = {"io": (46, 125, 50), "nio": (198, 40, 40)}
-_HEATS = np.arange(256, dtype=np.float32)
-_GREENS = np.rint(214 * (1 - _HEATS / 255)).tolist()  # from yellow to red
 _SAMPLED = 128  # pixels a side that tell an image's range of grey levels
+
+# One byte a pixel: that compresses several times faster than three. The 256 colours, in their order:
+_INKS = 20  # from the banner's to white, for its text
+_AROUND = (24, 24, 24)  # beside a narrow image
+_PLAIN = 64  # shades of grey where the map shows nothing
+_UNDER = 256 - _INKS - 1 - _PLAIN  # shades of grey under the map, for all its steps together
+
+_STEPS = 9  # from a transparent map to one in full strength
 
 
 def draw(pixels: NDArray[np.float32], inspection: Inspection, page: int = 1, pages: int = 1) -> bytes:
@@ -32,21 +39,23 @@ def draw(pixels: NDArray[np.float32], inspection: Inspection, page: int = 1, pag
         pages: Of the file; of several the picture says which one it shows.
 
     Returns:
-        A PNG file's bytes, at most `LONG_SIDE` pixels a side.
+        A PNG file's bytes, of 256 colours, at most `LONG_SIDE` pixels a side.
     """
     verdict = inspection.verdict
     first_line, which = f"{verdict.label}  ({verdict.reason})", f"page {page} of {pages}" if pages > 1 else ""
-    overlay = overlay_map(pixels, inspection.evidence, inspection.strength, LONG_SIDE - BANNER)
+    size = overlay_size(pixels.shape[1], pixels.shape[0], LONG_SIDE - BANNER)
     text_width = round(_font(22).getlength(first_line) + _font(14).getlength(which)) + 4 * _MARGIN
-    width = max(overlay.width, _NARROWEST, text_width)
-    canvas = Image.new("RGB", (width, overlay.height + BANNER), (24, 24, 24))
-    canvas.paste(overlay, ((width - overlay.width) // 2, BANNER))
-    write = ImageDraw.Draw(canvas)
-    write.rectangle((0, 0, width, BANNER - 1), fill=_COLOURS[verdict.label])
-    write.text((_MARGIN, 3), first_line, "white", _font(22))
-    write.text((width - _MARGIN, 10), which, "white", _font(14), anchor="ra")
-    write.text((_MARGIN, 31), _second_line(inspection), "white", _font(14))
-    return png.encode(np.asarray(canvas))
+    width = max(size[0], _NARROWEST, text_width)
+    banner = Image.new("L", (width, BANNER))
+    write = ImageDraw.Draw(banner)
+    write.text((_MARGIN, 3), first_line, 255, _font(22))
+    write.text((width - _MARGIN, 10), which, 255, _font(14), anchor="ra")
+    write.text((_MARGIN, 31), _second_line(inspection), 255, _font(14))
+    canvas = np.full((size[1] + BANNER, width), _INKS, np.uint8)
+    canvas[:BANNER] = np.asarray(banner) // np.uint8(256 // _INKS + 1)
+    left = (width - size[0]) // 2
+    canvas[BANNER:, left : left + size[0]] = _laid(pixels, inspection.evidence, inspection.strength, size)
+    return png.encode(canvas, _colours(inspection.strength, _COLOURS[verdict.label]))
 
 
 def _second_line(inspection: Inspection) -> str:
@@ -67,12 +76,64 @@ def overlay_map(pixels: NDArray[np.float32], evidence: NDArray[np.float32], opac
         height: The result is at most this high and `LONG_SIDE` wide; small images are enlarged to it.
     """
     size = overlay_size(pixels.shape[1], pixels.shape[0], height)
-    grey = Image.fromarray(_resized(_stretch(pixels), size))
-    heat = Image.fromarray(np.rint(evidence * 255).astype(np.uint8)).resize(size, Image.Resampling.BICUBIC)
-    mask = heat.point(np.rint(_HEATS * (opacity * OPACITY)).tolist())
-    green = heat.point(_GREENS)
-    red, blue = Image.new("L", size, 255), Image.new("L", size, 0)
-    return Image.merge("RGB", [Image.composite(colour, grey, mask) for colour in (red, green, blue)])
+    return Image.fromarray(_colours(opacity, _AROUND)[_laid(pixels, evidence, opacity, size)])
+
+
+def _laid(
+    pixels: NDArray[np.float32], evidence: NDArray[np.float32], opacity: float, size: tuple[int, int]
+) -> NDArray[np.uint8]:
+    """A map over an image, `[height, width]`, as numbers of `_colours`."""
+    grey, heat = _resized(_stretch(pixels), size), _resized(np.rint(evidence * 255).astype(np.uint8), size)
+    # The map in steps; what lies between two of them has pixels of both, so that no edge is seen.
+    steps = heat * np.uint16(_steps(opacity))
+    steps += _bayer()[: size[1], : size[0]]
+    steps &= np.uint16(0xFF00)
+    steps |= grey
+    laid: NDArray[np.uint8] = _numbers(_steps(opacity)).take(steps)
+    return laid
+
+
+def _steps(opacity: float) -> int:
+    """As many as a map can show that is so faint, so that the image below it keeps its shades."""
+    return math.ceil(_STEPS * opacity)
+
+
+def _shades(steps: int) -> list[int]:
+    """Of grey, at each step of the map, transparent first."""
+    return [_PLAIN, *[_UNDER // steps] * steps] if steps else [_PLAIN + _UNDER]
+
+
+@functools.cache
+def _numbers(steps: int) -> NDArray[np.uint8]:
+    """The number of the colour of each step and grey level, `[steps + 1, 256]`, flat."""
+    shades = _shades(steps)
+    firsts = _INKS + 1 + np.cumsum([0, *shades[:-1]])
+    levels = np.arange(256) / 255
+    rows = [first + np.rint(levels * (count - 1)) for first, count in zip(firsts, shades, strict=True)]
+    return np.concatenate(rows).astype(np.uint8)
+
+
+def _colours(opacity: float, banner: tuple[int, int, int]) -> NDArray[np.uint8]:
+    """The 256 colours `[256, 3]`."""
+    steps = _steps(opacity)
+    white = np.linspace(0, 1, _INKS)[:, None]
+    parts = [white * 255 + (1 - white) * np.array(banner), np.array([_AROUND])]
+    for step, count in enumerate(_shades(steps)):
+        heat = step / max(steps, 1)
+        grey, share = np.linspace(0, 255, count)[:, None], heat * opacity * OPACITY
+        parts.append(grey * (1 - share) + np.array([255, 214 * (1 - heat), 0]) * share)
+    colours = np.rint(np.concatenate(parts)).astype(np.uint8)
+    return np.pad(colours, ((0, 256 - len(colours)), (0, 0)))
+
+
+@functools.cache
+def _bayer() -> NDArray[np.uint16]:
+    """Thresholds in 0..255, `[LONG_SIDE, LONG_SIDE]`: as many below any level as the level is high, in each tile."""
+    tile = np.zeros((1, 1), np.uint16)
+    while len(tile) < TILE:
+        tile = np.block([[4 * tile, 4 * tile + 2], [4 * tile + 3, 4 * tile + 1]])
+    times = LONG_SIDE // TILE
+    return np.tile(tile * 4 + 2, (times, times)).astype(np.uint16)
 
 
 def enlarged(evidence: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
