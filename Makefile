@@ -2,7 +2,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
-.PHONY: install demo test test-faults lint format bench bench-images lock clean
+.PHONY: install demo test test-faults lint format docs bench bench-images lock clean
 
 install: .venv/.installed  ## create .venv from the hashed lock file
 
@@ -33,6 +33,10 @@ lint: install
 format: install
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
+
+docs: install  ## write anew what of docs/ is made from the code
+	$(BIN)/python -m reference
+	$(BIN)/python -m filing.boards > docs/board.schema.json
 
 bench: install  ## how near daemon and training come to what this machine can do; takes hours, and wants it for itself
 	$(BIN)/python -m benchmarks.speed

@@ -45,7 +45,7 @@ reindex: a folder or record cannot be read);
 
 def main(argv: list[str] | None = None) -> int:
     """Run a command; the exit code tells how it went."""
-    arguments = _parser().parse_args(argv)
+    arguments = command_line().parse_args(argv)
     try:
         settings = load(arguments.config)
         code: int = arguments.command(arguments, settings)
@@ -61,7 +61,8 @@ def main(argv: list[str] | None = None) -> int:
     return code
 
 
-def _parser() -> argparse.ArgumentParser:
+def command_line() -> argparse.ArgumentParser:
+    """What reads the command line."""
     parser = argparse.ArgumentParser(
         "solderwatch", description=_HELP, epilog=_EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
     )

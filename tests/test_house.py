@@ -66,7 +66,7 @@ def installed() -> set[str]:
 @pytest.mark.parametrize("package", MAY_KNOW)
 def test_imports_go_one_way(package: str) -> None:
     """A package imports none but those below it: not those beside it, not tests, benchmarks or the demo."""
-    watched = (*MAY_KNOW, "benchmarks", "demo", "tests")
+    watched = (*MAY_KNOW, "benchmarks", "demo", "reference", "tests")
     assert strangers(package, watched, MAY_KNOW[package]) == []
 
 
