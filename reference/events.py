@@ -20,12 +20,13 @@ _LEVELS = ("error", "warning", "info")
 MEANINGS = {
     "away": "a folder is gone, not mounted, or a link to nothing; nothing is claimed until it is back",
     "back": "all folders are there again",
-    "board": "the answer for the MES; after a crash maybe once more, with the same `revision`. `complete`: by what",
+    "board": "the answer for the MES; after a crash maybe once more, with the same `revision`. `complete` says by what, "
+    "`record` is its file inside `paths.boards`",
     "board_damaged": "a record that nobody can read; the board's begins anew",
     "board_reviewed": "an operator is done with a board on the page",
     "boards_failed": "records of boards cannot be written; told once, verdicts go on, nothing is forgotten",
     "boards_recovered": "they can again",
-    "decision": "an image was judged and filed; all fields of its record",
+    "decision": "an image was judged and filed",
     "deleted": "by `disk.keep_io_days` or `disk.keep_io_gb`",
     "device": "where it judges, and why",
     "drift": "the line is unlike the training; each of `signals` has `moved`, `by_std`, `now`, `reference`, `since`",
@@ -47,7 +48,7 @@ MEANINGS = {
     "no_model": "the inbox is left untouched until there is one",
     "out_of_memory": "the GPU has no room for so many images together; it goes on with fewer",
     "passed_over": "files in the inbox that are never taken; once for each reason, again when it was gone",
-    "quarantine": "an image that could not be judged, and why; its record. `reason`: `no product`",
+    "quarantine": "an image that could not be judged, and why",
     "recovered": "in hand when the daemon last stopped",
     "relabelled": "an operator's word; `label: null`: taken back. Not all have all fields",
     "reload_refused": "the new configuration is wrong; the old one stays",
@@ -66,7 +67,7 @@ MEANINGS = {
 }
 """What an event says, where its name and fields do not."""
 
-_RECORD = "the record's"
+_RECORD = "those of its record"
 _SPREAD: Mapping[str, tuple[str, ...]] = {
     "decision.told": (_RECORD,),
     "self._tally.counts": tuple(Tally().counts),
