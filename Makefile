@@ -17,8 +17,8 @@ install: .venv/.installed  ## create .venv from the hashed lock file
 demo: install  ## simulate, train, run the daemon on unseen images, show what it made of them
 	$(BIN)/python -m demo
 
-test: lint  ## lint, then every test
-	$(BIN)/python -m pytest
+test: lint  ## lint, then every test, on all cores
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 test-faults: install  ## kill, starve and mislead the daemon in every way we know of; half an hour and more
 	$(BIN)/python -m pytest $(FAULTS) --long
