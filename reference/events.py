@@ -20,7 +20,7 @@ _LEVELS = ("error", "warning", "info")
 MEANINGS = {
     "away": "a folder is gone, not mounted, or a link to nothing; nothing is claimed until it is back",
     "back": "all folders are there again",
-    "board": "the answer for the MES; after a crash maybe once more, with the same `revision`. `complete` says by what, "
+    "board": "the answer for the MES; after a crash perhaps again, with the same `revision`. `complete` says by what, "
     "`record` is its file inside `paths.boards`",
     "board_damaged": "a record that nobody can read; the board's begins anew",
     "board_reviewed": "an operator is done with a board on the page",
