@@ -223,6 +223,27 @@ def test_commands_in_the_text_are_understood(document: Path, monkeypatch: pytest
             assert words[0] != "solderwatch" or not words[1:] or re.search(rf"^    {words[1]} ", said, re.MULTILINE)
 
 
+@pytest.mark.parametrize("section", ["speed", "verdicts"])
+def test_each_figure_has_its_command(section: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In docs/benchmarks.md each row's last column completes the command that its section names, and is understood."""
+    text = (REPO / "docs" / "benchmarks.md").read_text(encoding="utf-8")
+    _, _, below = text.partition(f"## {section.capitalize()}\n")
+    own = below.partition("\n## ")[0]
+    (command,) = set(re.findall(r"command is `(python -m [\w.]+)`", " ".join(own.split())))
+    cells = [row.rstrip(" |").rpartition("| ")[2] for row in own.splitlines() if row.startswith("|")][2:]
+    assert cells
+    for cell in set(cells) - {"the same"}:
+        read([*command.split(), *cell.strip("`").split()], monkeypatch)
+
+
+def test_each_figure_in_the_readme_has_its_command() -> None:
+    """The table of the README names in each row what reproduces it; other tests see that it is understood."""
+    _, _, below = (REPO / "README.md").read_text(encoding="utf-8").partition("## Measured\n")
+    rows = [row for row in below.partition("\n## ")[0].splitlines() if row.startswith("|")][2:]
+    assert rows
+    assert [row for row in rows if not re.search(r"\| `(python -m|make) [^`]+` \|$", row)] == []
+
+
 def commands_help(parser: argparse.ArgumentParser) -> Iterator[str]:
     """What each command of a program says of itself."""
     for action in parser._actions:
