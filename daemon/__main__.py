@@ -13,6 +13,7 @@ from collections.abc import Callable
 from importlib.metadata import distribution, version
 from pathlib import Path
 
+from daemon.setup import init
 from filing.folders import Folders
 from inspection.errors import SolderwatchError
 from inspection.files import readable
@@ -26,6 +27,7 @@ with a class activation map and the verdict as JSON beside it.
 """
 _EPILOG = """\
 examples:
+  solderwatch init line7                 a new line, with configuration and folders
   solderwatch check                      is everything in order?
   solderwatch run                        watch until stopped (SIGTERM or Ctrl-C)
   solderwatch run --once                 empty the inbox, then exit
@@ -47,8 +49,7 @@ def main(argv: list[str] | None = None) -> int:
     """Run a command; the exit code tells how it went."""
     arguments = _parser().parse_args(argv)
     try:
-        settings = load(arguments.config)
-        code: int = arguments.command(arguments, settings)
+        code: int = arguments.command(arguments)
     except SolderwatchError as error:
         for line in str(error).splitlines():
             print(f"solderwatch: {line}", file=sys.stderr)
@@ -56,7 +57,7 @@ def main(argv: list[str] | None = None) -> int:
     except OSError as error:
         print(f"solderwatch: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, EOFError):
         return 1
     return code
 
@@ -70,12 +71,16 @@ def _parser() -> argparse.ArgumentParser:
 
     def add(name: str, run: Callable[[argparse.Namespace, Settings], int], help_: str) -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=help_, description=help_.capitalize() + ".")
-        command.set_defaults(command=run)
+        command.set_defaults(command=lambda arguments: run(arguments, load(arguments.config)))
         command.add_argument(
             "--config", type=Path, default=Path("config.yaml"), metavar="PATH", help="default: ./config.yaml"
         )
         return command
 
+    help_ = "lay out a new line: its folders, its configuration, and what its files' names say"
+    new = commands.add_parser("init", help=help_, description=help_.capitalize() + ".")
+    new.set_defaults(command=_init)
+    init.add_arguments(new)
     for name, function, help_ in (
         ("run", _run, "watch the inbox until stopped"),
         ("check", _check, "validate configuration, folders, device and model; say each problem and its mend"),
@@ -96,6 +101,10 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _init(arguments: argparse.Namespace) -> int:
+    return init.run(arguments, input if sys.stdin.isatty() and sys.stdout.isatty() else None)
+
+
 def _run(arguments: argparse.Namespace, settings: Settings) -> int:
     # Before torch is imported: a share that is not mounted yet is asked for every few seconds.
     folders = Folders(settings.paths.line, settings.inbox.admission)
@@ -107,7 +116,7 @@ def _run(arguments: argparse.Namespace, settings: Settings) -> int:
 
 
 def _check(_: argparse.Namespace, settings: Settings) -> int:
-    from daemon.reporting.check import check  # noqa: PLC0415 - imports torch
+    from daemon.checking.check import check  # noqa: PLC0415 - imports torch
 
     print("ok       configuration")
     problems = 0

@@ -149,6 +149,12 @@ def _asked(url: str) -> bytes:
     raise AssertionError(f"no answer: {url}")
 
 
+def test_a_new_line_is_laid_out(installed: Installed, tmp_path: Path) -> None:
+    """The shipped configuration is in the wheel."""
+    installed.run("solderwatch", "init", "line", cwd=tmp_path)
+    assert (tmp_path / "line" / "config.yaml").read_bytes() == (REPO / "config.yaml").read_bytes()
+
+
 @pytest.mark.parametrize("package", ["training.proof", "replay"])
 def test_reports_have_their_templates(installed: Installed, tmp_path: Path, package: str) -> None:
     """What the reports are made from is found beside the code."""
