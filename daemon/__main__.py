@@ -9,10 +9,11 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from importlib.metadata import distribution, version
 from pathlib import Path
 
+from daemon.checking.finding import Finding
 from daemon.setup import init
 from filing.folders import Folders
 from inspection.errors import SolderwatchError
@@ -29,6 +30,7 @@ _EPILOG = """\
 examples:
   solderwatch init line7                 a new line, with configuration and folders
   solderwatch check                      is everything in order?
+  solderwatch doctor                     the same, and all that this computer must be able to do
   solderwatch run                        watch until stopped (SIGTERM or Ctrl-C)
   solderwatch run --once                 empty the inbox, then exit
   solderwatch status --json | jq .counts
@@ -39,7 +41,7 @@ examples:
 
 signals to a running daemon: SIGTERM and SIGINT finish what is in hand; SIGHUP reads the configuration again.
 
-exit codes: 0 done; 1 failed (check: a problem; status: not running; relabel: an image was refused;
+exit codes: 0 done; 1 failed (check, doctor: a problem; status: not running; relabel: an image was refused;
 reindex: a folder or record cannot be read);
 2 the command line or the configuration is wrong
 """
@@ -84,6 +86,7 @@ def _parser() -> argparse.ArgumentParser:
     for name, function, help_ in (
         ("run", _run, "watch the inbox until stopped"),
         ("check", _check, "validate configuration, folders, device and model; say each problem and its mend"),
+        ("doctor", _doctor, "check and more: try disks, events, clock, service, and a trial image"),
         ("status", _status, "is it alive, what did it do, which model"),
         ("requeue", _requeue, "put quarantined files back into the inbox"),
         ("reindex", _reindex, "make the ledger equal to the records, or build it from them"),
@@ -93,7 +96,7 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("--once", action="store_true", help="empty the inbox, then exit")
         if name == "requeue":
             command.add_argument("names", nargs="*", metavar="NAME", help="a path in quarantine; without any: all")
-        if name == "status":
+        if name in {"doctor", "status"}:
             command.add_argument("--json", action="store_true", help="for programs")
     for entry in distribution("solderwatch").entry_points.select(group=_OTHERS):
         other = entry.load()
@@ -118,9 +121,24 @@ def _run(arguments: argparse.Namespace, settings: Settings) -> int:
 def _check(_: argparse.Namespace, settings: Settings) -> int:
     from daemon.checking.check import check  # noqa: PLC0415 - imports torch
 
+    return _show(check(settings))
+
+
+def _doctor(arguments: argparse.Namespace, settings: Settings) -> int:
+    from daemon.checking.doctor import as_json, examine  # noqa: PLC0415 - imports torch
+
+    if not arguments.json:
+        return _show(examine(settings))
+    findings = list(examine(settings))
+    print(as_json(findings))
+    return int(any(finding.level == "problem" for finding in findings))
+
+
+def _show(findings: Iterable[Finding]) -> int:
+    """Print what was found, as it is found; the exit code."""
     print("ok       configuration")
     problems = 0
-    for finding in check(settings):
+    for finding in findings:
         problems += finding.level == "problem"
         print(f"{finding.level:<8} {finding.text}", flush=True)
     return 1 if problems else 0

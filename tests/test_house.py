@@ -23,7 +23,7 @@ MAY_KNOW = {
 }
 # The line, the pipeline and the service are above them.
 ROOMS = {
-    "daemon.checking": ("daemon.intake", "daemon.judging", "daemon.reporting"),
+    "daemon.checking": ("daemon.intake",),
     "daemon.intake": (),
     "daemon.judging": ("daemon.intake",),
     "daemon.reporting": ("daemon.intake",),
