@@ -22,7 +22,13 @@ MAY_KNOW = {
     "simulator": (),
 }
 # The line, the pipeline and the service are above them.
-ROOMS = {"daemon.judging": ("daemon.intake",), "daemon.reporting": ("daemon.intake",), "daemon.intake": ()}
+ROOMS = {
+    "daemon.checking": ("daemon.intake",),
+    "daemon.intake": (),
+    "daemon.judging": ("daemon.intake",),
+    "daemon.reporting": ("daemon.intake",),
+    "daemon.setup": ("daemon.checking",),
+}
 
 
 def imports(source: str) -> Iterator[str]:
