@@ -40,7 +40,7 @@ exit codes: 0 done; 1 failed; 2 the command line or the configuration is wrong
 
 def main(argv: list[str] | None = None) -> int:
     """Run a replay; the exit code tells how it went."""
-    arguments = _parser().parse_args(argv)
+    arguments = command_line().parse_args(argv)
     try:
         settings = load(arguments.config)
         _check(arguments, settings)
@@ -68,7 +68,8 @@ def _run(arguments: argparse.Namespace, settings: Settings) -> None:
         signal.signal(signal.SIGTERM, before)
 
 
-def _parser() -> argparse.ArgumentParser:
+def command_line() -> argparse.ArgumentParser:
+    """What reads the command line."""
     parser = argparse.ArgumentParser(
         "solderwatch-replay", description=_HELP, epilog=_EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -35,7 +35,7 @@ _CONNECTIONS, _KEEP_ALIVE_S, _END_S = 200, 30, 5
 
 def main(argv: list[str] | None = None) -> int:
     """Serve the page, or see to its users; the exit code tells how it went."""
-    arguments = _parser().parse_args(argv)
+    arguments = command_line().parse_args(argv)
     try:
         settings = load(arguments.config)
         _need_parts()
@@ -58,7 +58,8 @@ def _need_parts() -> None:
         raise SolderwatchError(f"{', '.join(missing)} is not installed: pip install 'solderwatch[review]'")
 
 
-def _parser() -> argparse.ArgumentParser:
+def command_line() -> argparse.ArgumentParser:
+    """What reads the command line."""
     parser = argparse.ArgumentParser(
         "solderwatch-review", description=_HELP, epilog=_EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -38,23 +38,7 @@ example: put images into dataset/io and dataset/nio, then:  solderwatch-train --
 
 def main(argv: list[str] | None = None) -> int:
     """Run the training; the exit code tells how it went."""
-    parser = argparse.ArgumentParser(
-        "solderwatch-train",
-        description=_HELP,
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("command", nargs="?", choices=("refresh", "rollback", "history", "labels"), default="refresh")
-    parser.add_argument("--config", type=Path, default=Path("config.yaml"), help="default: ./config.yaml")
-    parser.add_argument("--force", action="store_true", help="refresh: promote the new model whatever the gate says")
-    parser.add_argument(
-        "--product",
-        metavar="NAME",
-        action="append",
-        default=[],
-        help="only this product, also if its data set is unchanged; may be given several times",
-    )
-    parser.add_argument("--version", action="version", version=f"%(prog)s {version('solderwatch')}")
+    parser = command_line()
     arguments = parser.parse_args(argv)
     if arguments.force and arguments.command != "refresh":
         parser.error("--force goes with refresh")
@@ -83,6 +67,28 @@ def main(argv: list[str] | None = None) -> int:
         print(f"solderwatch-train: {told}", file=sys.stderr)
         return 1
     return 0
+
+
+def command_line() -> argparse.ArgumentParser:
+    """What reads the command line."""
+    parser = argparse.ArgumentParser(
+        "solderwatch-train",
+        description=_HELP,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("command", nargs="?", choices=("refresh", "rollback", "history", "labels"), default="refresh")
+    parser.add_argument("--config", type=Path, default=Path("config.yaml"), help="default: ./config.yaml")
+    parser.add_argument("--force", action="store_true", help="refresh: promote the new model whatever the gate says")
+    parser.add_argument(
+        "--product",
+        metavar="NAME",
+        action="append",
+        default=[],
+        help="only this product, also if its data set is unchanged; may be given several times",
+    )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {version('solderwatch')}")
+    return parser
 
 
 def _rollback(settings: Settings, named: list[str]) -> None:
