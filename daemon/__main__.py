@@ -16,7 +16,7 @@ from pathlib import Path
 from daemon.checking.finding import Finding
 from daemon.setup import init
 from filing.folders import Folders
-from inspection.errors import SolderwatchError
+from inspection.errors import SolderwatchError, in_words
 from inspection.files import readable
 from settings import Settings, load
 
@@ -57,7 +57,7 @@ def main(argv: list[str] | None = None) -> int:
             print(f"solderwatch: {line}", file=sys.stderr)
         return error.exit_code
     except OSError as error:
-        print(f"solderwatch: {error}", file=sys.stderr)
+        print(f"solderwatch: {in_words(error)}", file=sys.stderr)
         return 1
     except (KeyboardInterrupt, EOFError):
         return 1
@@ -157,8 +157,12 @@ def _requeue(arguments: argparse.Namespace, settings: Settings) -> int:
     from daemon.intake.requeue import requeue  # noqa: PLC0415
     from filing.logs import open_log  # noqa: PLC0415
 
+    count = 0
     for path, back in requeue(settings, arguments.names, open_log(settings.logs)):
+        count += 1
         print(f"{readable(str(path))} -> {readable(str(settings.paths.inbox / back))}")
+    if not count:
+        print(f"nothing to put back in {readable(str(settings.paths.quarantine))}")
     return 0
 
 

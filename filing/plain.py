@@ -56,9 +56,7 @@ def _decision(event: Event) -> Words:
 
 def _board(event: Event) -> Words:
     product = f"{event['product']} " if event.get("product") else ""
-    bad = f"{event['nio_joints']} of " if event["verdict"] == "nio" else ""
-    text = f"{bad}{event['joints']} joints"
-    return Words(f"board {product}{event['board']}  {event['verdict']}", text, event["reason"])
+    return Words(f"board {product}{event['board']}  {event['verdict']}", event["reason"])
 
 
 def _quarantine(event: Event) -> Words:

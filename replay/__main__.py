@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NoReturn
 
-from inspection.errors import ConfigError, SolderwatchError
+from inspection.errors import ConfigError, SolderwatchError, in_words
 from settings import Settings, load
 
 _KINDS = ("disputed", "changed", "near")
@@ -49,7 +49,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"solderwatch-replay: {error}", file=sys.stderr)
         return error.exit_code
     except OSError as error:
-        print(f"solderwatch-replay: {error}", file=sys.stderr)
+        print(f"solderwatch-replay: {in_words(error)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("solderwatch-replay: stopped; the same command with --resume goes on", file=sys.stderr)

@@ -134,6 +134,8 @@ class _Operator:
 
     def _relabel(self, here: Label, image: Path, relative: Path) -> None:
         record = read_record(image)
+        if record is None and not image.exists():
+            raise SolderwatchError("no such image; name it as it lies in io or nio")
         if record is None:
             raise SolderwatchError(f"no judged image: {readable(relative.name)}{RECORD_SUFFIX} beside it is no record")
         self.touched.append((here, relative))

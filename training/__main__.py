@@ -8,7 +8,7 @@ from contextlib import nullcontext
 from importlib.metadata import version
 from pathlib import Path
 
-from inspection.errors import ConfigError, SolderwatchError
+from inspection.errors import ConfigError, SolderwatchError, in_words
 from settings import Settings, load
 
 _HELP = """\
@@ -60,7 +60,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"solderwatch-train: {error}", file=sys.stderr)
         return error.exit_code
     except OSError as error:
-        print(f"solderwatch-train: {error}", file=sys.stderr)
+        print(f"solderwatch-train: {in_words(error)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         told = "stopped by hand; models/current is as it was; the next run goes on after the last epoch"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import re
+import shlex
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -56,15 +58,17 @@ def run(arguments: argparse.Namespace, ask: Ask | None) -> int:
         print("names.pattern is unset: file names say nothing of boards and joints, which is fine without them.")
         if not ask and (parts := suggestion(names)):
             print(f"With --pattern they would; their parts look like {readable(parts)}: put (?P<joint>...) around one.")
-    print(_NEXT.format(folder=readable(str(folder))))
+    elif "product" in re.compile(pattern).groupindex:
+        print("Names say the product: list the products under products in it, and each gets a model of its own.")
+    print(_NEXT.format(folder=readable(str(folder)), there=shlex.quote(readable(str(folder)))))
     return 0
 
 
 _NEXT = """\
 Next:
   1. put labelled images into {folder}/dataset/io and {folder}/dataset/nio
-  2. cd {folder} && solderwatch-train
-  3. solderwatch doctor && solderwatch run, and drop images into {folder}/data/inbox"""
+  2. cd {there} && solderwatch-train
+  3. solderwatch doctor && solderwatch run, and drop images into data/inbox"""
 
 
 def _checked(pattern: str | None) -> str | None:

@@ -39,7 +39,7 @@ BOARD: dict[str, Any] = {
     "verdict": "nio",
     "joints": 120,
     "nio_joints": 3,
-    "reason": "3 joints are nio",
+    "reason": "3 of 120 joints nio",
 }
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -104,9 +104,9 @@ def test_a_low_threshold_keeps_its_digits() -> None:
 
 def test_a_board_is_a_line() -> None:
     """Its serial number, its verdict, and how many of its joints are why."""
-    assert shown("board", **BOARD) == "board B17  nio  3 of 120 joints  3 joints are nio"
-    good = BOARD | {"verdict": "io", "product": "BGA64", "nio_joints": 0, "reason": "all are io"}
-    assert shown("board", **good) == "board BGA64 B17  io  120 joints  all are io"
+    assert shown("board", **BOARD) == "board B17  nio  3 of 120 joints nio"
+    good = BOARD | {"verdict": "io", "product": "BGA64", "reason": "all 240 images io"}
+    assert shown("board", **good) == "board BGA64 B17  io  all 240 images io"
 
 
 def test_what_is_wrong_says_what_to_do_and_is_never_cut() -> None:

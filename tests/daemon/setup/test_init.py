@@ -62,6 +62,12 @@ def test_a_pattern_is_written_and_shown(tmp_path: Path, capsys: pytest.CaptureFi
     assert "x.png: not matched" in out
 
 
+def test_products_are_hinted_at(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Where names say the product, the configuration still has to list them."""
+    assert main(["init", str(tmp_path / "line"), "--pattern", "(?P<product>[A-Z]+)_"]) == 0
+    assert "list the products" in capsys.readouterr().out
+
+
 def test_somebody_is_asked(tmp_path: Path, typed: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:
     """Each part of the names is asked for, a wrong answer again; what they then say is shown and agreed to."""
     assert typed([str(tmp_path / "line"), "--like", *LIKE], "board", "bord", "joint", "view", "") == 0
