@@ -2,7 +2,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
-.PHONY: install demo test test-faults lint format bench bench-images lock clean
+.PHONY: install demo test test-faults lint format docs wheel bench bench-images lock clean
 
 install: .venv/.installed  ## create .venv from the hashed lock file
 
@@ -17,8 +17,8 @@ install: .venv/.installed  ## create .venv from the hashed lock file
 demo: install  ## simulate, train, run the daemon on unseen images, show what it made of them
 	$(BIN)/python -m demo
 
-test: lint  ## lint, then every test
-	$(BIN)/python -m pytest
+test: lint  ## lint, then every test, on all cores
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 test-faults: install  ## kill, starve and mislead the daemon in every way we know of; half an hour and more
 	$(BIN)/python -m pytest $(FAULTS) --long
@@ -33,6 +33,17 @@ lint: install
 format: install
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
+
+docs: install  ## write anew what of docs/ is made from the code
+	$(BIN)/python -m reference
+	$(BIN)/python -m filing.boards > docs/board.schema.json
+
+wheel: install  ## build dist/: the wheel and, beside it, the installer; both are all that a line PC needs of this folder
+	rm -rf build dist
+	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --no-index --wheel-dir dist .
+	cp systemd/install.sh dist
+	rm -rf build
+	@ls dist/*
 
 bench: install  ## how near daemon and training come to what this machine can do; takes hours, and wants it for itself
 	$(BIN)/python -m benchmarks.speed
@@ -50,5 +61,5 @@ LOCK := --upgrade --quiet --generate-hashes --no-emit-index-url --no-emit-find-l
 	--no-annotate --python-version 3.11
 
 clean:  ## remove everything that the other targets made
-	rm -rf .venv demo-run demo-run.* bench-run.* .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info
+	rm -rf .venv demo-run demo-run.* bench-run.* .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

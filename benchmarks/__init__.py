@@ -1,1 +1,1 @@
-"""What the README and the notes quote; never part of the test run."""
+"""What docs/benchmarks.md, the README and the notes quote; never part of the test run."""

@@ -16,9 +16,13 @@ from typing import Any
 
 from demo.line import CONFIG, MARKER, Board, Image, call, labelled, unseen
 from demo.shown import by_board, by_kind, contact_sheet, short
+from filing.console import Console
 
 RUN = Path("demo-run")
 PATIENCE_S = 120
+BEGINNING = f"""\
+A line of two products, from nothing to judged boards: images are simulated, models trained, boards judged and shown.
+At most four minutes on two idle cores, nearly all of it training. Everything lies in {RUN}/; Ctrl-C ends it."""
 
 
 def main() -> int:
@@ -28,6 +32,7 @@ def main() -> int:
         kept = RUN.with_name(f"{RUN.name}.{int(RUN.stat().st_mtime)}")
         RUN.rename(kept)
         print(f"the last demo's folder is now {kept}/")
+    print(BEGINNING, flush=True)
     RUN.mkdir()
     (RUN / "config.yaml").write_text(CONFIG, encoding="utf-8")
     _step("1/4 simulate X-ray images: labelled ones of two products to learn from, and three unseen boards")
@@ -42,14 +47,22 @@ def main() -> int:
     sheet = contact_sheet(RUN, images, records)
     print(by_kind(images, records))
     print(f"\n{by_board(RUN, boards)}")
-    print(f"\nThe whole demo took {time.monotonic() - begun:.0f} s. Look at:")
+    print(f"\nThe whole demo took {time.monotonic() - begun:.0f} s. It left:")
     print(f"  {sheet}   images and maps side by side")
     print(f"  {RUN}/data/io, {RUN}/data/nio   the judged images, each with .cam.png and .json")
     print(f"  {RUN}/data/boards   the answer for each board")
     print(f"  {RUN}/models/*/current/report/index.html   the trainings' reports")
-    print(f"Look at what it judged, and decide: (cd {RUN} && {sys.executable} -m review), then http://127.0.0.1:8417")
-    print(f"Go on: (cd {RUN} && {sys.executable} -m daemon run), and drop images into {RUN}/data/inbox")
+    more = f"{_program('solderwatch')} run --config {RUN}/config.yaml"
+    print(f"  {RUN}/data/inbox   where more images are judged, while this runs: {more}")
+    print("\nNow look at what it judged, and decide, on http://127.0.0.1:8417 once this runs:")
+    print(f"  {_program('solderwatch-review')} --config {RUN}/config.yaml")
     return 0
+
+
+def _program(name: str) -> Path:
+    """One of our programs, as it can be typed here."""
+    path = Path(sys.executable).with_name(name)
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
 def _step(text: str) -> None:
@@ -60,7 +73,7 @@ def _judge(boards: Mapping[Board, Sequence[Image]]) -> dict[str, dict[str, Any]]
     """Drop each image when the one before is judged; returns the daemon's decisions by file name."""
     truth = {image.name: image for images in boards.values() for image in images}
     records: dict[str, dict[str, Any]] = {}
-    deliveries = _deliver(boards)
+    deliveries, console = _deliver(boards), Console.on(sys.stdout)
     daemon = subprocess.Popen([sys.executable, "-m", "daemon", "run"], cwd=RUN, stdout=subprocess.PIPE, text=True)
     assert daemon.stdout is not None
     # Whatever goes wrong, the demo ends: without the daemon's lines the loop below would wait for ever.
@@ -79,7 +92,7 @@ def _judge(boards: Mapping[Board, Sequence[Image]]) -> dict[str, dict[str, Any]]
                     print(f"  board {event['board']}: {event['verdict']}, {event['reason']}", flush=True)
                 continue
             elif event["event"] != "watching":
-                print(f"  {line.rstrip()}", flush=True)
+                print(console(None, "info", event), flush=True)
                 continue
             if next(deliveries, None) is None:
                 break
@@ -116,4 +129,7 @@ def _drop(image: Image) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(f"demo: ended; {RUN}/ holds what there is so far")

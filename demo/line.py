@@ -137,4 +137,5 @@ def _table(folder: Path) -> list[dict[str, str]]:
 
 def call(run: Path, module: str, *arguments: str) -> None:
     """Run one of our programs in the demo's folder."""
-    subprocess.run([sys.executable, "-m", module, *arguments], cwd=run, check=True)
+    if subprocess.run([sys.executable, "-m", module, *arguments], cwd=run, check=False).returncode:
+        raise SystemExit(f"demo: python -m {module} failed; it says above why")

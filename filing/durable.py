@@ -122,12 +122,9 @@ def to_json(content: dict[str, Any]) -> bytes:
 
 def rename_noreplace(source: Path, target: Path) -> None:
     """Rename, and raise FileExistsError where the target is there already: nothing is ever overwritten."""
-    done = _LIBC.renameat2(
-        _AT_FDCWD, os.fsencode(source), _AT_FDCWD, os.fsencode(target), ctypes.c_uint(_RENAME_NOREPLACE)
-    )
-    if done == 0:
+    code = _renameat2(source, target)
+    if not code:
         return
-    code = ctypes.get_errno()
     if code not in _NO_RENAMEAT2:
         raise OSError(code, os.strerror(code), str(source), None, str(target))
     # NFS and older FUSE: a hard link refuses an existing target just as well; where there are none either,
@@ -147,6 +144,19 @@ def rename_noreplace(source: Path, target: Path) -> None:
         source.rename(target)
     else:
         source.unlink()
+
+
+def has_noreplace(one: Path, other: Path) -> bool:
+    """Whether the file system refuses in one step to rename a file onto another; both must be there."""
+    return _renameat2(one, other) not in _NO_RENAMEAT2
+
+
+def _renameat2(source: Path, target: Path) -> int:
+    """Rename without overwriting; 0, or what went wrong."""
+    done: int = _LIBC.renameat2(
+        _AT_FDCWD, os.fsencode(source), _AT_FDCWD, os.fsencode(target), ctypes.c_uint(_RENAME_NOREPLACE)
+    )
+    return ctypes.get_errno() if done else 0
 
 
 def move(source: Path, target: Path) -> None:

@@ -1,4 +1,4 @@
-"""Structured logs: JSON lines on standard output and in a file, or a readable console on a terminal.
+"""Structured logs: JSON lines on standard output and in a file, or words for a person at a terminal.
 
 A full disk or a closed pipe must never cost a verdict: a line that the file cannot take now is kept and written before
 the next one, and whatever happens, the file has whole lines only.
@@ -21,6 +21,7 @@ from typing import Any, TextIO
 import structlog
 from structlog.typing import EventDict, FilteringBoundLogger, WrappedLogger
 
+from filing.console import Console
 from filing.durable import append_line
 from settings.schema import LogSettings
 
@@ -42,8 +43,8 @@ def open_log(
         count: Told the level and the event of each line.
     """
     stream = stream or sys.stdout
-    console = settings.format == "console" or (settings.format == "auto" and stream is not None and stream.isatty())
-    outputs = _Outputs(stream, settings.file, structlog.dev.ConsoleRenderer(sort_keys=False) if console else None)
+    for_people = stream and (settings.format == "console" or (settings.format == "auto" and stream.isatty()))
+    outputs = _Outputs(stream, settings.file, Console.on(stream) if for_people else None)
 
     def counted(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
         count(event["level"], event["event"])
@@ -79,7 +80,7 @@ def _time_and_event_first(_: WrappedLogger, __: str, event: EventDict) -> EventD
 class _Outputs:
     """Writes each event to the stream and to the file; a failing one does not keep the other from its line."""
 
-    def __init__(self, stream: TextIO | None, path: Path | None, console: structlog.dev.ConsoleRenderer | None) -> None:
+    def __init__(self, stream: TextIO | None, path: Path | None, console: Console | None) -> None:
         self._stream = _Stream(stream) if stream else None
         self._file = _LogFile(path) if path else None
         self._console = console
@@ -88,7 +89,7 @@ class _Outputs:
 
     def info(self, event_dict: dict[str, Any]) -> None:
         line = json.dumps(event_dict, allow_nan=False, default=str)
-        shown = str(line if self._console is None else self._console(None, "info", dict(event_dict)))
+        shown = line if self._console is None else self._console(None, "info", event_dict)
         with self._one_by_one:
             if self._stream:
                 self._stream.write(shown)

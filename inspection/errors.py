@@ -13,6 +13,17 @@ SolderwatchError                 one clear line: what, where, how to mend it; ex
 
 from __future__ import annotations
 
+import errno
+
+_FOREIGN = "give it to this user, or run this as its owner (as a service: sudo -u solderwatch)"
+_MENDS = {
+    errno.EACCES: _FOREIGN,
+    errno.EPERM: _FOREIGN,
+    errno.EISDIR: "name a file",
+    errno.ENOSPC: "make room",
+    errno.EROFS: "make it writable, or name another place",
+}
+
 
 class SolderwatchError(Exception):
     """A failure that is told to the user in one line, without a traceback."""
@@ -54,3 +65,12 @@ class NotPromotedError(SolderwatchError):
 
 class ImageError(SolderwatchError):
     """The bytes are not an image that can be judged, now or later."""
+
+
+def in_words(error: OSError) -> str:
+    """What the system refused, in one line: where, what, and where it is known how to mend it."""
+    if error.strerror is None:
+        return str(error)
+    where = f"{error.filename}: " if error.filename else ""
+    mend = _MENDS.get(error.errno or 0)
+    return f"{where}{error.strerror}{f'; {mend}' if mend else ''}"

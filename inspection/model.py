@@ -30,7 +30,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from inspection.errors import ImageError, ModelError, NoModelError
-from inspection.files import sync
+from inspection.files import dangling_link, sync
 from inspection.image import decode
 from inspection.network import Architecture, SupervisedAutoencoder, nio_log_odds
 from inspection.novelty import ADDED, DESCRIPTION, Novelty
@@ -338,7 +338,8 @@ def load(folder: Path, device: torch.device) -> Model:
         ModelError: The folder is damaged, foreign, of another format, or the golden samples score differently.
     """
     if not folder.exists():
-        raise NoModelError(f"{folder}: no model there; train one with solderwatch-train")
+        link = dangling_link(folder)
+        raise NoModelError(f"{folder}: {link or 'no model there'}; train one with solderwatch-train")
     card = read_card(folder)
     weights = _read(folder / _WEIGHTS, _MAX_WEIGHTS_BYTES)
     if _sha256(weights) != card.weights_sha256:

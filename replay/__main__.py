@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NoReturn
 
-from inspection.errors import ConfigError, SolderwatchError
+from inspection.errors import ConfigError, SolderwatchError, in_words
 from settings import Settings, load
 
 _KINDS = ("disputed", "changed", "near")
@@ -40,7 +40,7 @@ exit codes: 0 done; 1 failed; 2 the command line or the configuration is wrong
 
 def main(argv: list[str] | None = None) -> int:
     """Run a replay; the exit code tells how it went."""
-    arguments = _parser().parse_args(argv)
+    arguments = command_line().parse_args(argv)
     try:
         settings = load(arguments.config)
         _check(arguments, settings)
@@ -49,7 +49,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"solderwatch-replay: {error}", file=sys.stderr)
         return error.exit_code
     except OSError as error:
-        print(f"solderwatch-replay: {error}", file=sys.stderr)
+        print(f"solderwatch-replay: {in_words(error)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("solderwatch-replay: stopped; the same command with --resume goes on", file=sys.stderr)
@@ -68,7 +68,8 @@ def _run(arguments: argparse.Namespace, settings: Settings) -> None:
         signal.signal(signal.SIGTERM, before)
 
 
-def _parser() -> argparse.ArgumentParser:
+def command_line() -> argparse.ArgumentParser:
+    """What reads the command line."""
     parser = argparse.ArgumentParser(
         "solderwatch-replay", description=_HELP, epilog=_EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import getpass
+import socket
 import sys
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from inspection.errors import ConfigError, SolderwatchError
+from inspection.errors import ConfigError, SolderwatchError, in_words
 from settings import Settings, load
 
 # ruff: noqa: PLC0415 - what the page needs may not be installed, and a wrong configuration is answered at once
@@ -35,7 +37,7 @@ _CONNECTIONS, _KEEP_ALIVE_S, _END_S = 200, 30, 5
 
 def main(argv: list[str] | None = None) -> int:
     """Serve the page, or see to its users; the exit code tells how it went."""
-    arguments = _parser().parse_args(argv)
+    arguments = command_line().parse_args(argv)
     try:
         settings = load(arguments.config)
         _need_parts()
@@ -47,7 +49,7 @@ def main(argv: list[str] | None = None) -> int:
             print(f"solderwatch-review: {line}", file=sys.stderr)
         return error.exit_code
     except OSError as error:
-        print(f"solderwatch-review: {error}", file=sys.stderr)
+        print(f"solderwatch-review: {in_words(error)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 1
@@ -58,7 +60,8 @@ def _need_parts() -> None:
         raise SolderwatchError(f"{', '.join(missing)} is not installed: pip install 'solderwatch[review]'")
 
 
-def _parser() -> argparse.ArgumentParser:
+def command_line() -> argparse.ArgumentParser:
+    """What reads the command line."""
     parser = argparse.ArgumentParser(
         "solderwatch-review", description=_HELP, epilog=_EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -134,10 +137,21 @@ def _serve(settings: Settings, host: str, port: int) -> int:
         ssl_keyfile=tls.key if tls else None,
     )
     shown = f"[{host}]" if ":" in host else host
-    print(f"solderwatch-review: open {'https' if tls else 'http'}://{shown}:{port}", flush=True)
-    server = uvicorn.Server(config)
-    server.run()
+    with _listening(host, port) as door:
+        print(f"solderwatch-review: open {'https' if tls else 'http'}://{shown}:{port}", flush=True)
+        server = uvicorn.Server(config)
+        server.run(sockets=[door])
     return 0 if server.started else 1
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    """The socket, taken before anybody is told where to look."""
+    try:
+        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise SolderwatchError(f"--port {port}: in use, maybe by another page; name another one") from None
+        raise SolderwatchError(f"--host {host} --port {port}: {error.strerror}; name another one") from None
 
 
 if __name__ == "__main__":

@@ -32,7 +32,8 @@ from review.book import Books
 from review.judged import TEXTS, read, read_map, read_record, triple
 from settings import Settings
 
-_LOGGED = ("file", "verdict", "nio_probability", "model", "sha256", "decision_id", "outcome", "filed_as")
+LOGGED = ("file", "verdict", "nio_probability", "model", "sha256", "decision_id", "outcome", "filed_as")
+"""What of a record stands in the log line of a word."""
 
 
 @dataclass(frozen=True)
@@ -133,6 +134,8 @@ class _Operator:
 
     def _relabel(self, here: Label, image: Path, relative: Path) -> None:
         record = read_record(image)
+        if record is None and not image.exists():
+            raise SolderwatchError("no such image; name it as it lies in io or nio")
         if record is None:
             raise SolderwatchError(f"no judged image: {readable(relative.name)}{RECORD_SUFFIX} beside it is no record")
         self.touched.append((here, relative))
@@ -180,7 +183,7 @@ class _Operator:
 
     def _tell(self, record: dict[str, Any], place: str | None) -> None:
         act = record[HISTORY][-1]
-        fields = {key: record.get(key) for key in _LOGGED}
+        fields = {key: record.get(key) for key in LOGGED}
         told = {"label": act["to"], **{key: value for key, value in act.items() if key != "to"}}
         told["dataset"] = place and readable(place)
         self.log.info("relabelled", **fields, **told)

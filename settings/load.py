@@ -10,7 +10,7 @@ from typing import Any, get_args, get_origin
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from inspection.errors import ConfigError
+from inspection.errors import ConfigError, in_words
 from inspection.files import dangling_link
 from settings.schema import Settings
 
@@ -71,20 +71,25 @@ def load(path: Path) -> Settings:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         why = dangling_link(path) or "no such file"
-        raise ConfigError(f"{path}: {why}; name the configuration with --config PATH") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read: {error}") from None
+        new = "" if path.is_symlink() else ", or lay out a new line: solderwatch init DIR"
+        raise ConfigError(f"{path}: {why}; name the configuration with --config PATH{new}") from None
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {in_words(OSError(error.errno, error.strerror))}") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path}: cannot be read: this is no text in UTF-8; save it as such") from None
     try:
         content = yaml.load(text, _StrictLoader)  # noqa: S506 - a SafeLoader, see above
     except yaml.MarkedYAMLError as error:
         line = f" line {error.problem_mark.line + 1}:" if error.problem_mark else ""
-        raise ConfigError(f"{path}:{line} not valid YAML: {error.problem}") from None
+        mend = "; indent with blanks, not with tabs" if "'\\t'" in str(error.problem) else ""
+        raise ConfigError(f"{path}:{line} not valid YAML: {error.problem}{mend}") from None
     except Exception as error:  # noqa: BLE001 - PyYAML raises whatever a value with a wrong tag leads to
         raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split()) or type(error).__name__}") from None
     if content is None:
         content = {}
     if not isinstance(content, dict):
-        raise ConfigError(f"{path}: holds {type(content).__name__}, not sections of 'key: value'")
+        held = "a list" if isinstance(content, list) else "text"
+        raise ConfigError(f"{path}: holds {held}, not sections of 'key: value'")
     try:
         return Settings.model_validate(content, context={"base": path.absolute().parent})
     except ValidationError as error:

@@ -325,7 +325,14 @@ class NamesSettings(Section):
 
 
 class CompleteSettings(Section):
-    """When no more images of a board are waited for: one or several, the first that holds."""
+    """When no more images of a board are waited for: one or several, the first that holds.
+
+    Attributes:
+        marker: The producer puts a file <board><marker> anywhere into the inbox, after the board's last image.
+        joints: So many joints have come, each with `views` images.
+        views: Images of each joint; say it, or a board is complete before its last views.
+        quiet_s: None was judged for so many seconds, and none waits in the inbox.
+    """
 
     marker: Ending | None = None
     joints: Annotated[int, Field(ge=1)] | None = None
@@ -410,14 +417,24 @@ class HotkeySettings(Section):
 
 
 class TlsSettings(Section):
-    """The plant's own certificate, for a page that others than this computer may open."""
+    """The plant's own certificate, for a page that others than this computer may open.
+
+    Attributes:
+        certificate: File of the certificate and what vouches for it, PEM.
+        key: File of its private key, PEM.
+    """
 
     certificate: FilePath
     key: FilePath
 
 
 class ProxySettings(Section):
-    """A proxy that signs people in, and says in a header who it is."""
+    """A proxy that signs people in, and says in a header who it is.
+
+    Attributes:
+        header: Names who is signed in.
+        addresses: The proxy's; whoever comes from another one is refused.
+    """
 
     header: Header = "X-Remote-User"
     addresses: Annotated[list[Address], Field(min_length=1)] = ["127.0.0.1"]

@@ -197,7 +197,8 @@ def _write_pages(path: Path, pages_khw: NDArray[np.uint8] | NDArray[np.uint16]) 
     first.save(path, save_all=True, append_images=others, compression="tiff_deflate")
 
 
-def _parser() -> argparse.ArgumentParser:
+def command_line() -> argparse.ArgumentParser:
+    """What reads the command line."""
     parser = argparse.ArgumentParser(
         prog="solderwatch-simulate",
         description="Make labelled pseudo X-ray images of solder joints: good ones in OUT/io, defective ones "
@@ -250,7 +251,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command; returns its exit code: 0 done, 1 failed, 2 the command line is wrong."""
-    args = _parser().parse_args(argv)
+    args = command_line().parse_args(argv)
     defects = [name.strip() for name in args.defects.split(",") if name.strip()]
     start = time.monotonic()
     try:

@@ -8,8 +8,9 @@ usage() {
 Usage: sudo ./systemd/install.sh [--gpu] [--training] [--review] [--wheels DIR]
        sudo ./systemd/install.sh --remove [--purge]
 
-Installs Solderwatch as a systemd service and starts it. To upgrade, run it again with the same options: the line keeps
-judging until the new version is complete, and a failed run leaves the old one in place.
+Installs Solderwatch as a systemd service and starts it: from the wheel that lies beside this file, as 'make wheel' puts
+them into dist/, else from the checkout around it. To upgrade, run it again with the same options: the line keeps judging
+until the new version is complete, and a failed run leaves the old one in place.
 
   --gpu          let the service use NVIDIA devices; the driver must be installed
   --training     install solderwatch-train too, and its weekly timer, which stays off until you say
@@ -44,7 +45,8 @@ die() {
     exit "${2:-1}"
 }
 
-repo=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
+here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
+repo=${here%/*}
 root=${DESTDIR:-}
 opt=$root/opt/solderwatch
 config=/etc/solderwatch/config.yaml
@@ -55,8 +57,8 @@ review_sysusers=$root/usr/local/lib/sysusers.d/solderwatch-review.conf
 review_tmpfiles=$root/usr/local/lib/tmpfiles.d/solderwatch-review.conf
 logrotate=$root/etc/logrotate.d/solderwatch
 
-copy=
-trap 'rm -rf "$copy"' EXIT
+copy='' unpacked='' wheel=''
+trap 'rm -rf "$copy" "$unpacked"' EXIT
 
 gpu=false training=false review=false remove=false purge=false wheels='' waiting=''
 
@@ -96,6 +98,21 @@ need_root() {
 
 # --- packages ---
 
+# What this file needs of a checkout lies in the wheel too.
+find_sources() {
+    set -- "$here"/solderwatch-*.whl
+    if [ -e "$1" ]; then
+        [ $# -eq 1 ] || die "several wheels in $here: leave only the one to install"
+        wheel=$1
+        unpacked=$(mktemp -d)
+        "${PYTHON:-python3.11}" -m zipfile --extract "$wheel" "$unpacked" ||
+            die "$wheel cannot be unpacked with ${PYTHON:-python3.11}: copy it anew, or name a Python with PYTHON=PATH"
+        repo=$unpacked/settings/shipped
+    elif [ ! -e "$repo/pyproject.toml" ]; then
+        die "no solderwatch-*.whl in $here, nor is it in a checkout: put the wheel there ('make wheel' builds it)"
+    fi
+}
+
 need_python() {
     python=$(command -v "${PYTHON:-python3.11}") ||
         die "no ${PYTHON:-python3.11} here: install python3.11 with venv, or name one with PYTHON=PATH"
@@ -114,7 +131,8 @@ copy_sources() {
     copy=$(mktemp -d)
     cp "$repo/pyproject.toml" "$repo/README.md" "$repo/LICENSE" "$copy"
     for init in "$repo"/*/__init__.py; do
-        cp -R "${init%/*}" "$copy"
+        # The links in settings/shipped lead out of the package.
+        cp -RL "${init%/*}" "$copy"
     done
     find "$copy" -name __pycache__ -prune -exec rm -rf {} +
 }
@@ -125,8 +143,12 @@ install_venv() {
     if $review; then lock=$repo/requirements/review.txt; fi
     # It has the page's packages as well.
     if $training; then lock=$repo/requirements/training.txt; fi
-    copy_sources
-    key=$( (echo "$python" && cat "$lock" && cd "$copy" && find . -type f | LC_ALL=C sort | xargs cat) | sha256sum | cut -c 1-12)
+    program=$wheel
+    if [ -z "$wheel" ]; then
+        copy_sources
+        program=$copy
+    fi
+    key=$( (echo "$python" && cat "$lock" && find "$program" -type f -print0 | LC_ALL=C sort -z | xargs -0 cat) | sha256sum | cut -c 1-12)
     venv=$opt/venv-$key
     if [ ! -e "$venv/.complete" ]; then
         say "installing packages into $venv; torch is large, this takes minutes"
@@ -135,7 +157,7 @@ install_venv() {
         "$python" -m venv "$venv" || die "no venv: see the message above"
         pip_install --require-hashes --only-binary=:all: --requirement "$lock"
         # setuptools, which builds it, is in the lock: torch requires it.
-        pip_install --no-deps --no-build-isolation --no-index "$copy"
+        pip_install --no-deps --no-build-isolation --no-index "$program"
         touch "$venv/.complete"
     fi
     ln -sfn "venv-$key" "$opt/venv.next"
@@ -326,6 +348,7 @@ if $remove; then
     remove
     exit
 fi
+find_sources
 if [ -z "$root" ]; then
     need_python
     install_venv

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import shutil
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -136,6 +137,14 @@ def untrained_model(tmp_path: Path) -> Path:
     novelty.oddest.fill_(5.0)
     model = Model(plain_card(), network, novelty, torch.device("cpu"))
     return save(tmp_path / "models", model, golden)  # type: ignore[arg-type]
+
+
+@pytest.fixture(autouse=True)
+def _interrupts() -> Iterator[None]:
+    """Ctrl-C ends the tests, and each test leaves it so; also where whoever started them ignores it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 @pytest.fixture(autouse=True)

@@ -8,7 +8,7 @@ from contextlib import nullcontext
 from importlib.metadata import version
 from pathlib import Path
 
-from inspection.errors import ConfigError, SolderwatchError
+from inspection.errors import ConfigError, SolderwatchError, in_words
 from settings import Settings, load
 
 _HELP = """\
@@ -38,23 +38,7 @@ example: put images into dataset/io and dataset/nio, then:  solderwatch-train --
 
 def main(argv: list[str] | None = None) -> int:
     """Run the training; the exit code tells how it went."""
-    parser = argparse.ArgumentParser(
-        "solderwatch-train",
-        description=_HELP,
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("command", nargs="?", choices=("refresh", "rollback", "history", "labels"), default="refresh")
-    parser.add_argument("--config", type=Path, default=Path("config.yaml"), help="default: ./config.yaml")
-    parser.add_argument("--force", action="store_true", help="refresh: promote the new model whatever the gate says")
-    parser.add_argument(
-        "--product",
-        metavar="NAME",
-        action="append",
-        default=[],
-        help="only this product, also if its data set is unchanged; may be given several times",
-    )
-    parser.add_argument("--version", action="version", version=f"%(prog)s {version('solderwatch')}")
+    parser = command_line()
     arguments = parser.parse_args(argv)
     if arguments.force and arguments.command != "refresh":
         parser.error("--force goes with refresh")
@@ -76,13 +60,35 @@ def main(argv: list[str] | None = None) -> int:
         print(f"solderwatch-train: {error}", file=sys.stderr)
         return error.exit_code
     except OSError as error:
-        print(f"solderwatch-train: {error}", file=sys.stderr)
+        print(f"solderwatch-train: {in_words(error)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         told = "stopped by hand; models/current is as it was; the next run goes on after the last epoch"
         print(f"solderwatch-train: {told}", file=sys.stderr)
         return 1
     return 0
+
+
+def command_line() -> argparse.ArgumentParser:
+    """What reads the command line."""
+    parser = argparse.ArgumentParser(
+        "solderwatch-train",
+        description=_HELP,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("command", nargs="?", choices=("refresh", "rollback", "history", "labels"), default="refresh")
+    parser.add_argument("--config", type=Path, default=Path("config.yaml"), help="default: ./config.yaml")
+    parser.add_argument("--force", action="store_true", help="refresh: promote the new model whatever the gate says")
+    parser.add_argument(
+        "--product",
+        metavar="NAME",
+        action="append",
+        default=[],
+        help="only this product, also if its data set is unchanged; may be given several times",
+    )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {version('solderwatch')}")
+    return parser
 
 
 def _rollback(settings: Settings, named: list[str]) -> None:

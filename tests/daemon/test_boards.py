@@ -175,7 +175,7 @@ def test_the_end_is_seen_though_the_line_never_rests(bench: Make, rule: dict[str
     """
     line = bench(**rule)
     line.later(step_s)
-    line.file("B1_j1_v1.png")
+    line.boards.filed([line.decision("B1_j1_v1.png", when=datetime.now(UTC) - timedelta(seconds=1))])
     line.drop("B1.done")
     for _ in range(round(3 / step_s)):
         line.later(step_s)

@@ -18,9 +18,9 @@ from bench import Bench
 from harness import Fault, Ledger, Nursery
 from opinions import configure, opinion, picture
 
+from daemon.checking.check import check
 from daemon.intake.requeue import requeue
 from daemon.judging import current_model
-from daemon.reporting.check import check
 from daemon.reporting.metrics import MetricsFile
 from daemon.reporting.standing import Standing
 from daemon.reporting.status import as_text, read_status

@@ -9,7 +9,7 @@ import pytest
 from ledger_line import Kept, Records
 
 from daemon import __main__ as program
-from daemon.reporting.check import check
+from daemon.checking.check import check
 
 
 @pytest.fixture

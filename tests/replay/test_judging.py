@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
@@ -18,7 +20,6 @@ pytest.importorskip("ray", reason="Ray is not installed")
 
 from replay_line import Replayed
 
-from daemon.__main__ import main as daemon
 from inspection.image import Limits, open_stack
 from inspection.inspector import Inspector
 from inspection.model import load
@@ -43,7 +44,7 @@ def test_verdicts_are_the_daemons(replayed: Replayed, archive: Path) -> None:
     """Every score of every image is to the last bit what the daemon's record says, and no file there is touched."""
     line = replayed.line
     shutil.copytree(archive, line / "data" / "inbox", ignore=shutil.ignore_patterns("*.json", "*.txt"))
-    assert daemon(["run", "--once", "--config", str(line / "config.yaml")]) == 0
+    subprocess.run([sys.executable, "-m", "daemon", "run", "--once"], cwd=line, check=True, capture_output=True)
     before = files_under(line / "data")
     replayed.run(line / "data" / "io", line / "data" / "nio")
     records = {

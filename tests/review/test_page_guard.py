@@ -297,6 +297,17 @@ def test_mistakes_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str
         main(["--port", "0"])
 
 
+def test_a_port_that_is_taken_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nobody is sent to a page that somebody else serves; the line says what to do."""
+    line = PageLine(tmp_path)
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = str(other.getsockname()[1])
+        assert main(["--config", str(line.config), "--port", port]) == 1
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err == f"solderwatch-review: --port {port}: in use, maybe by another page; name another one\n"
+
+
 def test_a_damaged_list_of_users_lets_nobody_in(tmp_path: Path) -> None:
     """Where users cannot be read it is not as if there were none."""
     line = PageLine(tmp_path)

@@ -301,7 +301,7 @@ def _elsewhere(judged: Line) -> Path:
 @pytest.mark.parametrize(
     ("make", "told"),
     [
-        (lambda judged: judged.data / "nio" / "none.png", "no judged image"),
+        (lambda judged: judged.data / "nio" / "none.png", "no such image"),
         (lambda judged: judged.data / "nio", "only images that were judged"),
         (_no_record, r"a.png.json beside it is no record"),
         (_foreign_record, r"a.png.json beside it is no record"),

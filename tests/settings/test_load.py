@@ -306,11 +306,16 @@ class TestMistakes:
         """Text in another encoding is refused, not guessed."""
         path = tmp_path / "config.yaml"
         path.write_bytes(content)
-        assert "cannot be read" in complaint(path)
+        assert "cannot be read: this is no text in UTF-8" in complaint(path)
 
     def test_a_folder_is_no_file(self, tmp_path: Path) -> None:
         """A folder in place of the file is told, not thrown."""
-        assert "cannot be read" in complaint(tmp_path)
+        assert complaint(tmp_path).endswith("cannot be read: Is a directory; name a file")
+
+    def test_tabs_are_told(self, write: Write) -> None:
+        """Whoever indents with tabs is told what YAML wants."""
+        assert "line 2: not valid YAML" in (said := complaint(write("inbox:\n\tscan_s: 3\n")))
+        assert said.endswith("indent with blanks, not with tabs")
 
 
 class TestTaken:

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from harness import Fault, Ledger, Nursery, wait_until
 
+from daemon.checking.check import check
 from daemon.intake.inbox import Inbox
 from daemon.intake.survey import MENDS, Passed, PassedOverLog, survey
-from daemon.reporting.check import check
 from daemon.reporting.status import as_json, as_text, read_status
 from filing.folders import Folders
 from filing.logs import open_log

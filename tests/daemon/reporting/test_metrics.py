@@ -16,7 +16,7 @@ import pytest
 from harness import Daemon, Fault, Ledger, Nursery, wait_until
 from prometheus_client.parser import text_string_to_metric_families
 
-from daemon.reporting.check import check
+from daemon.checking.check import check
 from daemon.reporting.metrics import Metrics, MetricsFile
 from filing.folders import Folders
 from filing.logs import open_log

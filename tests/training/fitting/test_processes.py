@@ -21,7 +21,8 @@ from training.fitting import processes
 REPO = Path(__file__).resolve().parents[3]
 CONFIG = """\
 device: cpu
-training: {image_size: 32, epochs: 2, folds: 2, unseen: {io: 2, nio: 2}}
+training:
+  {image_size: 32, epochs: 2, folds: 2, unseen: {io: 2, nio: 2}, gate: {most_false_calls: 1}}
 """
 
 # All that is random or rounded to half precision is off, so that shares of batches add up to batches of one process.

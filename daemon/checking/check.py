@@ -2,37 +2,23 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import tempfile
-from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
+from daemon.checking.finding import Finding
+from daemon.checking.names import names
 from daemon.intake.survey import survey
 from filing.disk import check_room
 from filing.folders import Folders, file_system, is_local
 from filing.ledger import Ledger
 from inspection.device import choose_device
 from inspection.errors import LedgerError, NoModelError, SolderwatchError
-from inspection.files import readable
 from inspection.model import load
 from inspection.runtime import check_runtime, choose_runtime
-from inspection.verdict import LABELS
 from settings import Settings
 from settings.schema import CURRENT
-
-_NAMES_SHOWN, _NAMES_TRIED = 10, 10_000
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that was looked at: `ok`, `warning` (works, but) or `problem` (must be mended)."""
-
-    level: Literal["ok", "warning", "problem"]
-    text: str
 
 
 def check(settings: Settings) -> Iterator[Finding]:
@@ -44,63 +30,12 @@ def check(settings: Settings) -> Iterator[Finding]:
             yield Finding("problem", str(error))
     yield from _folders(settings)
     yield Finding("ok", f"stacks: every page of a file is judged, up to {settings.inbox.max_pages} (inbox.max_pages)")
-    yield from _names(settings)
+    yield from names(settings)
     if not settings.products:
         yield from _model(settings)
     for product in settings.products:
         for found in _model(settings.of_product(product)):
             yield Finding(found.level, f"{product}: {found.text}")
-
-
-def _names(settings: Settings) -> Iterator[Finding]:
-    """What names.pattern makes of some names of the inbox, or of the data set where that is empty."""
-    pattern = settings.names.pattern
-    if pattern is None and not settings.products:
-        yield Finding("ok", "names: no names.pattern, so file names say nothing of boards and joints")
-        return
-    found, where = _tried(settings, settings.paths.inbox), "the inbox"
-    yield from _products(settings, found)
-    if pattern is None:
-        return
-    if not found:
-        data_sets = [settings.of_product(product).paths.dataset for product in settings.products or (None,)]
-        folders = [data_set / label for data_set in data_sets for label in LABELS]
-        found, where = [path for folder in folders for path in _tried(settings, folder)], "the data set"
-    if not found:
-        yield Finding("ok", "names: nothing in the inbox or the data set to try names.pattern on")
-        return
-    matched = sum(settings.names.units(path).matched for path in found)
-    level: Literal["ok", "warning", "problem"] = "ok" if matched == len(found) else "warning"
-    yield Finding(level, f"names: names.pattern matches {matched} of {len(found)} names in {where}, such as:")
-    for path in found[:_NAMES_SHOWN]:
-        yield Finding(level, f"names: {readable(str(path))}: {settings.names.units(path)}")
-
-
-def _products(settings: Settings, found: list[Path]) -> Iterator[Finding]:
-    """Of how many files each product is, which ones have none, and which ones several products take."""
-    if not (settings.products and found):
-        return
-    taken = [(path, list(settings.products_of(path))) for path in found]
-    counts = Counter(products[0] for _, products in taken if products)
-    told = ", ".join(f"{counts[name]} {name}" for name in settings.products)
-    yield Finding("ok", f"products: of {len(found)} names in the inbox: {told}")
-    if none := [path for path, products in taken if not products]:
-        example = readable(str(none[0]))
-        yield Finding("warning", f"products: {len(none)} are of none, such as {example}: it goes to quarantine")
-    if several := [(path, products) for path, products in taken if len(products) > 1]:
-        path, products = several[0]
-        yield Finding(
-            "warning",
-            f"products: {len(several)} match several, such as {readable(str(path))}: {', '.join(products)}; "
-            f"{products[0]} has it, being the first in the configuration",
-        )
-
-
-def _tried(settings: Settings, folder: Path) -> list[Path]:
-    """Paths of images below a folder, not all of very many."""
-    paths = (Path(parent, name) for parent, _, names in os.walk(folder) for name in sorted(names))
-    images = (path.relative_to(folder) for path in paths if settings.inbox.admits(path.name))
-    return list(itertools.islice(images, _NAMES_TRIED))
 
 
 def _folders(settings: Settings) -> Iterator[Finding]:

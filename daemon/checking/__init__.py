@@ -1,0 +1,1 @@
+"""Is all in order: what is looked at, and what to do where it is not."""

@@ -1,0 +1,1 @@
+"""A new line: its folders, its configuration, and what its files' names say."""
