@@ -83,6 +83,8 @@ def test_labels_to_check(page_line: PageLine, serve: Serve, enter: Enter) -> Non
     window.get_by_text("nio/2.png").first.wait_for()
     press(window, " ")
     press(window, "i")
+    window.get_by_text("nio/2.png").first.wait_for()
+    window.locator("body:not(.empty)").wait_for()
     press(window, "d")
     empty(window)
     settle(window)

@@ -474,7 +474,7 @@ def test_interrupted_at_any_call(
                 code = run(nursery, judged, Fault())
                 if code:
                     # All was done but to say so.
-                    assert "no judged image" in (line / "relabel.out").read_text()
+                    assert "no such image" in (line / "relabel.out").read_text()
                 left = [path for path in [*(judged.data / "nio").rglob("*"), *place.rglob("*")] if path.is_file()]
                 assert sorted(path.name for path in left) == ["a.png", "a.png.cam.png", "a.png.json"]
                 assert [path.relative_to(judged.dataset) for path in _images(judged.dataset)] == [Path("io/a.png")]
