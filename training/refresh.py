@@ -99,8 +99,6 @@ def refresh(settings: Settings, dataset: Dataset | None = None, *, force: bool =
     if not processes.alike(training.encode()):
         raise DatasetError("the processes' images, settings or libraries differ: give all machines the same")
     checkpoint = Checkpoint(settings.paths.models / NAME, training)
-    if checkpoint.found:
-        say(checkpoint.found)
     built = build(parts, settings.training, device, checkpoint)
     with processes.first_alone(), checkpoint.until_ended():
         return _test_and_promote(settings, dataset, operators, parts, built, device=device, force=force)

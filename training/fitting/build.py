@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -15,9 +16,10 @@ from inspection.novelty import DESCRIPTION, Novelty
 from settings.schema import TrainingSettings
 from training.data.dataset import LabelledImage, Part, classes_of, grey_statistics
 from training.fitting.balance import BalancedImages
-from training.fitting.checkpoint import Checkpoint
+from training.fitting.checkpoint import Checkpoint, told_of
 from training.fitting.fit import History, fit
 from training.fitting.folds import Scored, deal, fit_novelty, how_many, limit_novelty, score, together, unidentified
+from training.fitting.side_by_side import Result, at_once, side_by_side
 from training.proof.limits import temperature
 from training.proof.threshold import Choice, Worth, choose
 
@@ -66,32 +68,74 @@ def build(
     """
     fitted, kept_out = parts["train"] + parts["validation"], parts["validation"]
     folds = how_many(options, fitted)
-    finished = list(checkpoint.folds) if checkpoint else []
-    scored = []
-    for number, (seen, left_out) in enumerate(deal(fitted, folds, options.seed) if folds else (), 1):
-        if number <= len(finished):
-            scored.append(Scored(list(left_out), *finished[number - 1]))
+    dealt = deal(fitted, folds, options.seed) if folds else []
+    own = [checkpoint.of(number) for number in range(1, folds + 1)] if checkpoint else [None] * folds
+    if told := told_of([checkpoint, *own]):
+        say(told)
+    titles, jobs, numbers = [], [], {}
+    for number, ((seen, left_out), kept) in enumerate(zip(dealt, own, strict=True), 1):
+        if kept and kept.scores:
+            numbers[number] = kept.scores
             continue
-        say(f"fit fold {number} of {folds}, to score what it leaves out")
-        model, history = train(seen, None, fitted, options, device, checkpoint)
-        if history.interrupted:  # limits from less than a whole training would fit no model
-            raise KeyboardInterrupt
-        scored.append(score(model, left_out))
-        if checkpoint:
-            checkpoint.finish_fold(scored[-1].numbers)
-    say("fit (Ctrl-C stops and keeps what is there)")
-    if folds:
-        model, history = train(fitted, None, fitted, options, device, checkpoint)
-    else:
-        model, history = train(parts["train"], kept_out, fitted, options, device, checkpoint)
-        scored = [score(model, kept_out)]
+        titles.append(f"fit fold {number} of {folds}, to score what it leaves out")
+        jobs.append(partial(_fold, number, seen, left_out, fitted, options, device, kept))
+    titles.append("fit (Ctrl-C stops and keeps what is there)")
+    seen, watched = (fitted, None) if folds else (parts["train"], kept_out)
+    jobs.append(partial(_kept, seen, watched, fitted, options, device, checkpoint))
+    # Also where only one is left: with another number of threads its last digits would be others.
+    for _, result in side_by_side(jobs, at_once(folds + 1, device), lambda index: say(titles[index])):
+        if "network" in result:
+            final = result
+        else:
+            numbers[result["fold"]] = result["numbers"]
+    model, history = _new(fitted, options, device), History(**final["history"])
+    model.network.load_state_dict(final["network"])
+    model.novelty.load_state_dict(final["novelty"])
     stopped = "stopped by hand after " if history.interrupted else ""
     print(f"  {stopped}{len(history.train_loss)} epochs; kept the weights of epoch {history.best + 1}")
-    found = together(scored)
+    if folds:
+        found = together(Scored(list(left_out), *numbers[n]) for n, (_, left_out) in enumerate(dealt, 1))
+    else:
+        found = score(model, kept_out)
     say(f"limits: recall on nio at least {options.required_recall:.1%}, from {len(found.images)} images not fitted to")
     model, choice = _with_limits(model, found, options)
     print(f"  nio from a probability of {model.card.threshold:.6g} on; temperature {model.card.temperature:.3g}")
     return Built(model, history, found, choice)
+
+
+def _fold(
+    number: int,
+    seen: list[LabelledImage],
+    left_out: list[LabelledImage],
+    normalised_by: list[LabelledImage],
+    options: TrainingSettings,
+    device: torch.device,
+    checkpoint: Checkpoint | None,
+    row: int,
+) -> Result:
+    """What a network says of the images that its fold leaves out."""
+    model, history = train(seen, None, normalised_by, options, device, checkpoint, f"fold {number}", row)
+    if history.interrupted:  # limits from less than a whole training would fit no model
+        raise KeyboardInterrupt
+    numbers = score(model, left_out).numbers
+    if checkpoint:
+        checkpoint.finish(numbers)
+    return {"fold": number, "numbers": numbers}
+
+
+def _kept(
+    seen: list[LabelledImage],
+    watched: list[LabelledImage] | None,
+    normalised_by: list[LabelledImage],
+    options: TrainingSettings,
+    device: torch.device,
+    checkpoint: Checkpoint | None,
+    row: int,
+) -> Result:
+    """The network that is kept, and its novelty."""
+    model, history = train(seen, watched, normalised_by, options, device, checkpoint, "train", row)
+    states = {"network": model.network.state_dict(), "novelty": model.novelty.state_dict()}
+    return {"history": history.as_dict(), **states}
 
 
 def train(
@@ -101,6 +145,8 @@ def train(
     options: TrainingSettings,
     device: torch.device,
     checkpoint: Checkpoint | None = None,
+    title: str = "train",
+    row: int = 0,
 ) -> tuple[Model, History]:
     """A model whose network and novelty are fitted to images; its limits are open.
 
@@ -111,11 +157,28 @@ def train(
         options: How to train.
         device: Where.
         checkpoint: Where it is kept how far this has come.
+        title: Of the progress bar.
+        row: On which that is shown, from 0.
 
     Raises:
         DatasetError: There is nothing to learn from.
     """
     torch.manual_seed(options.seed)
+    model = _new(normalised_by, options, device)
+    train = BalancedImages([image.grey for image in images], classes_of(images), options)
+    watched = ([image.grey for image in validation], classes_of(validation)) if validation else None
+    network, preprocessing = model.network, model.preprocessing
+    history = fit(network, train, watched, preprocessing, options, device, title, row, checkpoint=checkpoint)
+    fit_novelty(model, images)
+    return model, history
+
+
+def _new(normalised_by: list[LabelledImage], options: TrainingSettings, device: torch.device) -> Model:
+    """A model that has learnt nothing yet.
+
+    Raises:
+        DatasetError: There is nothing to learn from.
+    """
     mean, std = grey_statistics(normalised_by)
     if std < _SMALLEST_STD:
         raise DatasetError("all images are of one and the same grey: nothing to learn from")
@@ -130,12 +193,8 @@ def train(
         versions=library_versions(),
     )
     network = SupervisedAutoencoder(options.architecture, options.dropout)
-    model = Model(card, network, Novelty(DESCRIPTION).to(device), device)
-    train = BalancedImages([image.grey for image in images], classes_of(images), options)
-    watched = ([image.grey for image in validation], classes_of(validation)) if validation else None
-    history = fit(network, train, watched, model.preprocessing, options, device, checkpoint=checkpoint)
-    fit_novelty(model, images)
-    return model, history
+    network.to(device).to(memory_format=torch.channels_last).eval()
+    return Model(card, network, Novelty(DESCRIPTION).to(device), device)
 
 
 def _with_limits(model: Model, scored: Scored, options: TrainingSettings) -> tuple[Model, Choice]:

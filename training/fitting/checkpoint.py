@@ -1,4 +1,4 @@
-"""How far a training has come, kept in one file, so that an interrupted one goes on from the end of an epoch.
+"""How far each fit of a training has come, in a file of its own: an interrupted one goes on from the end of an epoch.
 
 What is random is drawn from the seed and the number of the epoch alone, so no state of a generator is kept.
 """
@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -40,8 +40,22 @@ def fingerprint(parts: Mapping[Part, Sequence[LabelledImage]], options: Training
     return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
 
 
+def told_of(checkpoints: Sequence[Checkpoint | None]) -> str:
+    """Where a training goes on, or why it begins anew; nothing where none was interrupted."""
+    there = [one for one in checkpoints if one and one.state != "none"]
+    for one in there:
+        if one.state == "damaged":
+            return f"{one.path} is damaged: begins anew"
+        if one.state == "another":
+            return "an interrupted training was of other images, settings or libraries: begins anew"
+    if not there:
+        return ""
+    folds, epochs = sum(bool(one.scores) for one in there), sum(one.epochs for one in there)
+    return f"goes on where a training was interrupted: after {folds} folds and {epochs} epochs"
+
+
 class Checkpoint:
-    """The finished folds of a training and the state of the fit that it is in.
+    """How far one fit has come: its state, or what it scored, if that is all that is wanted of it.
 
     Only the first of several processes reads and writes.
 
@@ -52,14 +66,21 @@ class Checkpoint:
     """
 
     def __init__(self, path: Path, fingerprint: str, cost: float = _COST) -> None:
-        self._path, self._fingerprint, self._cost = path, fingerprint, cost
+        self.path, self._fingerprint, self._cost = path, fingerprint, cost
         self._wait_until = 0.0
-        self.found, self._folds, self._fit = self._load()
+        self.state: Literal["none", "damaged", "another", "kept"] = "none"
+        self.scores: list[Tensor] = []
+        self._fit: State | None = None
+        self._load()
+
+    def of(self, fold: int) -> Checkpoint:
+        """That of a fold of the same training, in a file beside: folds may be fitted side by side."""
+        return Checkpoint(self.path.with_name(f"{self.path.name}-{fold}"), self._fingerprint, self._cost)
 
     @property
-    def folds(self) -> list[list[Tensor]]:
-        """What was scored in each finished fold."""
-        return self._folds
+    def epochs(self) -> int:
+        """Of the fit that was interrupted."""
+        return len(self._fit["history"]["train_loss"]) if self._fit else 0
 
     def fit(self) -> State | None:
         """The state that `keep` was given in the fit that was interrupted; None in every later fit."""
@@ -71,34 +92,37 @@ class Checkpoint:
         if time.monotonic() >= self._wait_until:
             self._write(state())
 
-    def finish_fold(self, scores: Sequence[Tensor]) -> None:
-        """Keep what was scored in a fold; its fit is over."""
-        self._folds.append(list(scores))
+    def finish(self, scores: Sequence[Tensor]) -> None:
+        """Keep what was scored; the fit is over."""
+        self.scores = list(scores)
         self._write(None)
 
     @contextmanager
     def until_ended(self) -> Iterator[None]:
-        """Remove what was kept when what follows has ended the training, as a context: promoted or not."""
+        """Remove what was kept, of the folds too, when what follows has ended the training: promoted or not."""
         try:
             yield
         except NotPromotedError:
-            self._path.unlink(missing_ok=True)
+            self._remove()
             raise
-        self._path.unlink(missing_ok=True)
+        self._remove()
 
-    def _load(self) -> tuple[str, list[list[Tensor]], State | None]:
-        data = b"" if processes.rank() or not self._path.is_file() else self._path.read_bytes()
+    def _remove(self) -> None:
+        for path in self.path.parent.glob(f"{self.path.name}*"):
+            path.unlink(missing_ok=True)
+
+    def _load(self) -> None:
+        data = b"" if processes.rank() or not self.path.is_file() else self.path.read_bytes()
         data = processes.from_first(data)
         if not data:
-            return "", [], None
+            return
         kept = _unpacked(data)
         if kept is None:
-            return f"{self._path} is damaged: begins anew", [], None
-        if kept["fingerprint"] != self._fingerprint:
-            return "an interrupted training was of other images, settings or libraries: begins anew", [], None
-        epochs = len(kept["fit"]["history"]["train_loss"]) if kept["fit"] else 0
-        told = f"goes on where a training was interrupted: after {len(kept['folds'])} folds and {epochs} epochs"
-        return told, kept["folds"], kept["fit"]
+            self.state = "damaged"
+        elif kept["fingerprint"] != self._fingerprint:
+            self.state = "another"
+        else:
+            self.state, self.scores, self._fit = "kept", kept["scores"], kept["fit"]
 
     def _write(self, fit: State | None) -> None:
         """Write it all in one step: after a power cut there is what was kept last, or before."""
@@ -106,16 +130,16 @@ class Checkpoint:
             return
         began = time.monotonic()
         content = io.BytesIO()
-        torch.save({"fingerprint": self._fingerprint, "folds": self._folds, "fit": fit}, content)
-        new = self._path.with_name(f"{self._path.name}.new")
+        torch.save({"fingerprint": self._fingerprint, "scores": self.scores, "fit": fit}, content)
+        new = self.path.with_name(f"{self.path.name}.new")
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self.path.parent.mkdir(parents=True, exist_ok=True)
             new.write_bytes(hashlib.sha256(content.getbuffer()).digest() + content.getbuffer())
             sync(new)
-            new.replace(self._path)
-            sync(self._path.parent)
+            new.replace(self.path)
+            sync(self.path.parent)
         except OSError as error:  # the training itself can go on
-            print(f"  {self._path}: cannot keep how far it has come: {error.strerror}")
+            print(f"  {self.path}: cannot keep how far it has come: {error.strerror}")
         ended = time.monotonic()
         self._wait_until = ended + (ended - began) / self._cost
 

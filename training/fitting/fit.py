@@ -69,6 +69,7 @@ def fit(
     settings: TrainingSettings,
     device: torch.device,
     title: str = "train",
+    row: int = 0,
     checkpoint: Checkpoint | None = None,
 ) -> History:
     """Train in place; the network ends in evaluation mode.
@@ -87,6 +88,7 @@ def fit(
         settings: How to train.
         device: Where.
         title: Of the progress bar.
+        row: On which that is shown, from 0.
         checkpoint: Where it is kept how far this has come, and where it goes on from.
 
     Raises:
@@ -102,6 +104,7 @@ def fit(
         total=run.epochs * run.steps,
         initial=done * run.steps,
         desc=title,
+        position=row,
         unit="step",
         mininterval=1,
         disable=processes.rank() > 0,
