@@ -1,7 +1,7 @@
 """Verdicts on the real solder balls, each judged by a model that has seen nothing of its ball.
 
 The images lie beside the checkout, in ../shared/data/bga; nobody else has them. A ball is one board, row and column.
-One of them, PCBA2_r03c01, is labelled nio and shows two small voids such as dozens of io balls have, in both its
+One of them, PCBA2/r03c01, is labelled nio and shows two small voids such as dozens of io balls have, in both its
 images; the figures are given with it and without it.
 """
 
@@ -15,24 +15,23 @@ from dataclasses import dataclass
 import torch
 from sklearn.metrics import roc_auc_score
 
-from benchmarks.real_images import BALL, BGA
+from benchmarks.real_images import BGA, ball_of
 from benchmarks.row import Row
 from inspection.image import decode
 from inspection.model import Model
 from inspection.preprocess import resize
 from inspection.verdict import LABELS, Verdict
-from settings.names import units_of
 from settings.schema import TrainingSettings
 from training.data.dataset import LabelledImage
 from training.fitting.build import be_repeatable, build
 from training.fitting.folds import deal
 from training.proof.evaluate import as_judged, judge_files
 
-_MISLABELLED = "PCBA2_r03c01"
+_MISLABELLED = "PCBA2/r03c01"
 _SIDE = 128
 _FOLDS = 5
 _FEW = 8
-_DOUBTED = ("PCBA2_r04c04", "PCBA2_r02c08", "PCBA2_r03c01")
+_DOUBTED = ("PCBA2/r04c04", "PCBA2/r02c08", "PCBA2/r03c01")
 """The three dearest of the list over all balls; looked at: many small voids, many small voids, a bright rim."""
 _THREE_QUARTERS = 192  # of a byte
 CPU = torch.device("cpu")
@@ -93,7 +92,7 @@ def measure(seeds: Sequence[int]) -> Iterator[Row]:
 
 def answered(seeds: Sequence[int]) -> Iterator[Row]:
     """Five grouped folds, the three doubted balls answered as disputed, so in no part."""
-    images = [image for image in balls() if not image.group.endswith(_DOUBTED)]
+    images = [image for image in balls() if image.group not in _DOUBTED]
     runs = []
     for seed in seeds:
         runs.append(Figures.of(_judge_folds(images, seed)))
@@ -186,5 +185,5 @@ def balls() -> list[LabelledImage]:
             data = path.read_bytes()
             grey = resize(decode(data, max_pixels=10**8).pixels, _SIDE)
             digest = hashlib.sha256(data).hexdigest()
-            images.append(LabelledImage(path, label, units_of(path, BALL).part or digest, digest, grey))
+            images.append(LabelledImage(path, label, ball_of(path), digest, grey))
     return images

@@ -16,10 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from benchmarks.real_images import BALL, BGA
+from benchmarks.real_images import BGA, ball_of
 from benchmarks.row import Row
 from inspection.image import decode
-from settings.names import units_of
 from simulator.simulate import simulate
 from training.data.copies import find_copies, thumbnail
 
@@ -106,7 +105,7 @@ def _real(_: int) -> _Set | None:
     if not BGA.is_dir():
         return None
     paths = sorted(path for label in ("io", "nio") for path in (BGA / label).iterdir())
-    return _Set("real balls", [_read(path) for path in paths], [units_of(path, BALL).part or "" for path in paths])
+    return _Set("real balls", [_read(path) for path in paths], [ball_of(path) for path in paths])
 
 
 def _simulated(seed: int) -> _Set | None:

@@ -80,8 +80,7 @@ def lay_out(folder: Path, seed: int, image_size: int) -> dict[str, str]:
         (folder / "dataset" / label).mkdir(parents=True)
         (folder / "held-out" / label).mkdir(parents=True)
         for path in sorted((BGA / label).iterdir()):
-            ball = f"{seed} {units_of(path, BALL).part}"
-            apart = hashlib.sha256(ball.encode()).digest()[0] < 64
+            apart = hashlib.sha256(f"{seed} {ball_of(path)}".encode()).digest()[0] < 64
             shutil.copyfile(path, folder / ("held-out" if apart else "dataset") / label / path.name)
             if apart:
                 held_out[path.name] = label
@@ -91,6 +90,14 @@ def lay_out(folder: Path, seed: int, image_size: int) -> dict[str, str]:
     )
     (folder / "config.yaml").write_text(config, encoding="utf-8")
     return held_out
+
+
+def ball_of(path: Path) -> str:
+    """Which ball a view shows: board, row and column."""
+    ball = units_of(Path(path.name), BALL).part
+    if ball is None:
+        raise SystemExit(f"benchmarks: {path.name} does not say which ball it shows")
+    return ball
 
 
 def _judge(folder: Path, held_out: dict[str, str]) -> dict[str, dict[str, Any]]:
