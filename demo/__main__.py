@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from demo.line import CONFIG, MARKER, Board, Image, call, labelled, unseen
+from demo.line import CONFIG, MARKER, Board, Image, labelled, train, unseen
 from demo.shown import by_board, by_kind, contact_sheet, short
 from filing.console import Console
 
@@ -39,7 +39,7 @@ def main() -> int:
     labelled(RUN)
     boards = unseen(RUN)
     _step("2/4 train a model for each product (solderwatch-train)")
-    call(RUN, "training")
+    train(RUN)
     _step("3/4 run the daemon (solderwatch run) and drop the boards' images into its inbox, one by one")
     records = _judge(boards)
     _step("4/4 what it made of them")

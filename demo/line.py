@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import csv
+import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,6 +68,7 @@ BOARDS = (
     Board(CSP36, "B03", io=6, nio=6),
 )
 JOINTS = 12
+_ONE_CORE = {**os.environ, "OMP_NUM_THREADS": "1"}
 
 # Smaller and shorter than config.yaml as shipped: the whole demo takes a few minutes on two cores.
 CONFIG = f"""\
@@ -135,7 +139,39 @@ def _table(folder: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def call(run: Path, module: str, *arguments: str) -> None:
-    """Run one of our programs in the demo's folder."""
-    if subprocess.run([sys.executable, "-m", module, *arguments], cwd=run, check=False).returncode:
-        raise SystemExit(f"demo: python -m {module} failed; it says above why")
+def train(run: Path) -> None:
+    """A model for each product, side by side, each on one core; what the others say follows the first one's words."""
+    first, *others = (["training", "--product", product.name] for product in PRODUCTS)
+    with ExitStack() as stack:
+        beside = []
+        for command in others:
+            told = stack.enter_context(tempfile.TemporaryFile())
+            process = subprocess.Popen(_command(command), cwd=run, env=_ONE_CORE, stdout=told, stderr=subprocess.STDOUT)
+            stack.callback(process.kill)
+            beside.append((process, told))
+        call(run, *first, env=_ONE_CORE)
+        for command, (process, told) in zip(others, beside, strict=True):
+            print(f"\n{' '.join(command)}, which ran beside it:", flush=True)
+            failed = process.wait()
+            told.seek(0)
+            print(_last_states(told.read().decode()), flush=True)
+            _end_if(failed, command)
+
+
+def _last_states(told: str) -> str:
+    """What was said; of each progress bar how it ended."""
+    return "\n".join(line.rpartition("\r")[2] for line in told.split("\n") if line.strip())
+
+
+def call(run: Path, *command: str, env: Mapping[str, str] | None = None) -> None:
+    """Run one of our programs, a module with its arguments, in the demo's folder."""
+    _end_if(subprocess.run(_command(command), cwd=run, env=env, check=False).returncode, command)
+
+
+def _command(words: Sequence[str]) -> list[str]:
+    return [sys.executable, "-m", *words]
+
+
+def _end_if(failed: int, command: Sequence[str]) -> None:
+    if failed:
+        raise SystemExit(f"demo: python -m {' '.join(command)} failed; it says above why")
