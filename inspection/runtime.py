@@ -107,8 +107,8 @@ def _graph_of(architecture: Architecture, side: int) -> Any:
         side: Of an image, in pixels.
     """
     with torch.device("meta"):
-        scorer = Scorer(SupervisedAutoencoder(architecture), Novelty(DESCRIPTION))
-    scorer.to_empty(device="cpu").eval().requires_grad_(requires_grad=False)
+        network = SupervisedAutoencoder(architecture)
+    scorer = Scorer(network.to_empty(device="cpu"), Novelty(DESCRIPTION)).eval().requires_grad_(requires_grad=False)
     inputs = (torch.zeros(1, 1, side, side), *scorer.state_dict().values())
     with warnings.catch_warnings(), torch.no_grad():
         # Deprecated in favour of torch.export, which takes ten times as long and 200 MB more.

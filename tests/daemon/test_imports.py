@@ -77,7 +77,7 @@ def test_help_and_configuration_errors_do_not_wait_for_torch(arguments: list[str
 
 @pytest.mark.parametrize("runtime", ["torch", pytest.param("openvino", marks=needs_openvino)])
 def test_only_what_judges_is_imported(runtime: str, line: Path) -> None:
-    """With the default map neither torchcam nor torchvision is waited for, and OpenVINO only where it judges."""
+    """With the default map no torchcam, torchvision or compiler is waited for, and OpenVINO only where it judges."""
     (line / "config.yaml").write_text(f"device: cpu\nruntime: {runtime}\n", encoding="utf-8")
     inbox = line / "data" / "inbox"
     inbox.mkdir(parents=True)
@@ -87,7 +87,7 @@ def test_only_what_judges_is_imported(runtime: str, line: Path) -> None:
 import sys
 from daemon.__main__ import main
 assert main(["run", "--once"]) == 0
-assert not {{"torchcam", "torchvision"}} & set(sys.modules)
+assert not {{"torchcam", "torchvision", "torch._dynamo", "triton"}} & set(sys.modules)
 assert ("openvino" in sys.modules) == {runtime == "openvino"}
 """
     done = _python(code, line)
