@@ -80,9 +80,9 @@ boards:
   complete: {{marker: {MARKER}, joints: {JOINTS}, views: {len(VIEWS)}}}
 training:
   image_size: 96
-  epochs: 22
+  epochs: 36
   batch_size: 32
-  folds: 0
+  folds: 3
 """
 
 
