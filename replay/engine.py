@@ -26,6 +26,7 @@ os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
 import ray
 from ray.data import ActorPoolStrategy, DataContext, from_arrow
 from ray.exceptions import RayError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 _WAVE, _PLACES = 256, 4_000_000
 """Tables that are handed over at a time, for each judge, and places in them at most: they wait in memory."""
@@ -115,7 +116,10 @@ class Cluster:
         Raises:
             SolderwatchError: Judges fail, whatever is tried.
         """
-        attempts = ray.remote(num_cpus=0, max_restarts=-1)(Attempts).remote()
+        # Where this process is: whatever other node is lost, what was counted is not.
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        counter = ray.remote(num_cpus=0, max_restarts=-1)(Attempts).options(scheduling_strategy=here)
+        attempts = counter.remote()
         arguments = {"job": job, "attempts": attempts, "tries": _TRIES}
         while wave := _wave(tables, _WAVE * self.judges):
             found = from_arrow(wave).map_batches(
