@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
@@ -22,6 +23,9 @@ from training.fitting.folds import Scored, deal, fit_novelty, how_many, limit_no
 from training.fitting.side_by_side import Result, at_once, side_by_side
 from training.proof.limits import temperature
 from training.proof.threshold import Choice, Worth, choose
+
+FitTo = Callable[[list[LabelledImage], list[LabelledImage] | None, Checkpoint | None, str, int], tuple[Model, History]]
+"""Images to fit to, those to stop by, the checkpoint, title and row of the progress bar -> a model without limits."""
 
 _SMALLEST_STD = 1e-4  # of grey levels in 0..1; less than an 8-bit image can show
 
@@ -72,29 +76,31 @@ def build(
     own = [checkpoint.of(number) for number in range(1, folds + 1)] if checkpoint else [None] * folds
     if told := told_of([checkpoint, *own]):
         say(told)
-    titles, jobs, numbers = [], [], {}
-    for number, ((seen, left_out), kept) in enumerate(zip(dealt, own, strict=True), 1):
-        if kept and kept.scores:
-            numbers[number] = kept.scores
-            continue
-        titles.append(f"fit fold {number} of {folds}, to score what it leaves out")
-        jobs.append(partial(_fold, number, seen, left_out, fitted, options, device, kept))
+    scores = [kept.scores if kept else [] for kept in own]
+    left = [fold for fold, numbers in enumerate(scores) if not numbers]
+
+    def fit_to(
+        images: list[LabelledImage], watched: list[LabelledImage] | None, kept: Checkpoint | None, title: str, row: int
+    ) -> tuple[Model, History]:
+        return train(images, watched, fitted, options, device, kept, title, row)
+
+    titles = [f"fit fold {fold + 1} of {folds}, to score what it leaves out" for fold in left]
     titles.append("fit (Ctrl-C stops and keeps what is there)")
+    jobs = [partial(_fold, fit_to, f"fold {fold + 1}", *dealt[fold], own[fold]) for fold in left]
     seen, watched = (fitted, None) if folds else (parts["train"], kept_out)
-    jobs.append(partial(_kept, seen, watched, fitted, options, device, checkpoint))
+    jobs.append(partial(_kept, fit_to, seen, watched, checkpoint))
     # Also where only one is left: with another number of threads its last digits would be others.
-    for _, result in side_by_side(jobs, at_once(folds + 1, device), lambda index: say(titles[index])):
-        if "network" in result:
-            final = result
-        else:
-            numbers[result["fold"]] = result["numbers"]
+    results = dict(side_by_side(jobs, at_once(folds + 1, device), lambda number: say(titles[number])))
+    final = results[len(left)]
+    for number, fold in enumerate(left):
+        scores[fold] = results[number]["numbers"]
     model, history = _new(fitted, options, device), History(**final["history"])
     model.network.load_state_dict(final["network"])
     model.novelty.load_state_dict(final["novelty"])
     stopped = "stopped by hand after " if history.interrupted else ""
     print(f"  {stopped}{len(history.train_loss)} epochs; kept the weights of epoch {history.best + 1}")
     if folds:
-        found = together(Scored(list(left_out), *numbers[n]) for n, (_, left_out) in enumerate(dealt, 1))
+        found = together(Scored(left_out, *numbers) for (_, left_out), numbers in zip(dealt, scores, strict=True))
     else:
         found = score(model, kept_out)
     say(f"limits: recall on nio at least {options.required_recall:.1%}, from {len(found.images)} images not fitted to")
@@ -104,36 +110,32 @@ def build(
 
 
 def _fold(
-    number: int,
+    fit_to: FitTo,
+    title: str,
     seen: list[LabelledImage],
     left_out: list[LabelledImage],
-    normalised_by: list[LabelledImage],
-    options: TrainingSettings,
-    device: torch.device,
     checkpoint: Checkpoint | None,
     row: int,
 ) -> Result:
     """What a network says of the images that its fold leaves out."""
-    model, history = train(seen, None, normalised_by, options, device, checkpoint, f"fold {number}", row)
+    model, history = fit_to(seen, None, checkpoint, title, row)
     if history.interrupted:  # limits from less than a whole training would fit no model
         raise KeyboardInterrupt
     numbers = score(model, left_out).numbers
     if checkpoint:
         checkpoint.finish(numbers)
-    return {"fold": number, "numbers": numbers}
+    return {"numbers": numbers}
 
 
 def _kept(
+    fit_to: FitTo,
     seen: list[LabelledImage],
     watched: list[LabelledImage] | None,
-    normalised_by: list[LabelledImage],
-    options: TrainingSettings,
-    device: torch.device,
     checkpoint: Checkpoint | None,
     row: int,
 ) -> Result:
     """The network that is kept, and its novelty."""
-    model, history = train(seen, watched, normalised_by, options, device, checkpoint, "train", row)
+    model, history = fit_to(seen, watched, checkpoint, "train", row)
     states = {"network": model.network.state_dict(), "novelty": model.novelty.state_dict()}
     return {"history": history.as_dict(), **states}
 
