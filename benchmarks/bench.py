@@ -26,7 +26,7 @@ from filing.folders import file_system
 from inspection.model import Model, ModelCard, PreprocessingCard, library_versions, now, save
 from inspection.network import SupervisedAutoencoder
 from inspection.novelty import DESCRIPTION, Novelty
-from inspection.verdict import Label
+from inspection.verdict import LABELS, Label
 from settings.schema import CURRENT
 from simulator.simulate import simulate
 
@@ -175,6 +175,11 @@ class Line:
         """What was logged of one kind."""
         found = (json.loads(text) for text in self._log.read_text(encoding="utf-8").splitlines())
         return [one for one in found if one["event"] == event]
+
+    def place(self, name: str) -> Path | None:
+        """Where an image lies that was judged; None while it is not."""
+        places = (self.folder / "data" / label / name for label in LABELS)
+        return next((place for place in places if os.path.lexists(place)), None)
 
     def remove(self) -> None:
         """Give the room back."""

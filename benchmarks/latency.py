@@ -6,7 +6,6 @@ milliseconds.
 
 from __future__ import annotations
 
-import os
 import random
 import statistics
 import time
@@ -83,7 +82,7 @@ def _bare(stages: Stages, image: Path) -> float:
 
 def _wait(line: Line, image: Path, name: str) -> float:
     closed = _write(line, image.read_bytes(), name)
-    while not (place := _place(line, name)):
+    while not (place := line.place(name)):
         time.sleep(0.002)
     return place.stat().st_ctime - closed
 
@@ -103,7 +102,7 @@ def _under_load(bench: Bench, rate: float, count: int, seed: int) -> Sequence[fl
             time.sleep(max(0.0, arrives - time.monotonic()))
             closed[f"{number}.png"] = _write(line, data[number % len(data)], f"{number}.png")
         line.wait_for("decision", _WARM_UP + count)
-    places = {name: _place(line, name) for name in closed}
+    places = {name: line.place(name) for name in closed}
     waits = [place.stat().st_ctime - closed[name] for name, place in places.items() if place]
     line.remove()
     return waits
@@ -114,8 +113,3 @@ def _write(line: Line, data: bytes, name: str) -> float:
     with (line.inbox / name).open("wb") as file:
         file.write(data)
     return time.time()
-
-
-def _place(line: Line, name: str) -> Path | None:
-    places = (line.folder / "data" / label / name for label in ("io", "nio"))
-    return next((place for place in places if os.path.lexists(place)), None)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 
-from benchmarks import epochs, latency, products, throughput
+from benchmarks import epochs, latency, products, start, throughput
 from benchmarks.bench import Bench, run_measures
 from benchmarks.row import Row
 
@@ -20,6 +20,7 @@ MEASURES: dict[str, Callable[[Bench], Iterator[Row]]] = {
     "throughput": throughput.throughput,
     "lone": latency.lone,
     "load": latency.loaded,
+    "start": start.start,
     "backlog": throughput.backlog,
     "memory": throughput.memory,
     "units": throughput.units,
