@@ -6,8 +6,9 @@ that it is made for sooner (Moustakides, "Optimal stopping times for detecting c
 moment at which its sum left zero is the best guess of when the shift began.
 
 What chance may do: the allowance k lets shifts of less than 0.3 standard deviations pass. The reference's own mean is
-off by a standard error s or so; k is at least 6.2 s, and the limit h such that, averaged over that error, a sum alarms
-falsely once in ten million images. By Siegmund's approximation ("Sequential analysis", 1985) that is
+off by its standard error or so, and that of what comes by as much again, for it is of no more parts than those of the
+training: s is the standard error of the difference. k is at least 6.2 s, and the limit h such that, averaged over that
+error, a sum alarms falsely once in ten million images. By Siegmund's approximation ("Sequential analysis", 1985) it is
 
     2 k^2 exp(-2 k (h + 1.17) + 2 s^2 (h + 1.17)^2) = 1e-7
 
@@ -115,9 +116,10 @@ class Limits:
     @classmethod
     def of(cls, standard_error: float) -> Limits:
         """For a reference of this standard error."""
-        allowance = max(_LEAST_ALLOWANCE, _STANDARD_ERRORS * standard_error)
+        of_difference = math.sqrt(2) * standard_error
+        allowance = max(_LEAST_ALLOWANCE, _STANDARD_ERRORS * of_difference)
         surprise = math.log(2 * allowance**2 / FALSE_ALARMS_PER_IMAGE)
-        root = math.sqrt(max(0.0, allowance**2 - 2 * standard_error**2 * surprise))
+        root = math.sqrt(max(0.0, allowance**2 - 2 * of_difference**2 * surprise))
         return cls(allowance, surprise / (allowance + root) - _OVERSHOOT)
 
     def add(self, sides: Sides, score: float, value: float, time: str) -> None:

@@ -43,7 +43,7 @@ def test_chance_moves_nothing(count: int) -> None:
         assert run(limits, map(known.normal_score, rng.normal(0, 1, 5000).tolist())) is None
 
 
-@pytest.mark.parametrize(("count", "shift"), [(60, 1.4), (240, 0.9), (2000, 0.7)])
+@pytest.mark.parametrize(("count", "shift"), [(60, 1.8), (240, 0.9), (2000, 0.7)])
 @pytest.mark.parametrize("way", [-1, 1])
 def test_a_shift_is_told_within_200_images(count: int, shift: float, way: int) -> None:
     """The larger the reference, the smaller the shift that is told in time; which way and how far is told too."""
