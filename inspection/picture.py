@@ -44,15 +44,13 @@ def draw(pixels: NDArray[np.float32], inspection: Inspection, page: int = 1, pag
     verdict = inspection.verdict
     first_line, which = f"{verdict.label}  ({verdict.reason})", f"page {page} of {pages}" if pages > 1 else ""
     size = overlay_size(pixels.shape[1], pixels.shape[0], LONG_SIDE - BANNER)
-    text_width = round(_font(22).getlength(first_line) + _font(14).getlength(which)) + 4 * _MARGIN
-    width = max(size[0], _NARROWEST, text_width)
-    banner = Image.new("L", (width, BANNER))
-    write = ImageDraw.Draw(banner)
-    write.text((_MARGIN, 3), first_line, 255, _font(22))
-    write.text((width - _MARGIN, 10), which, 255, _font(14), anchor="ra")
-    write.text((_MARGIN, 31), _second_line(inspection), 255, _font(14))
+    width = max(size[0], _NARROWEST, _long(first_line, 22) + _long(which, 14) + 4 * _MARGIN)
     canvas = np.full((size[1] + BANNER, width), _INKS, np.uint8)
-    canvas[:BANNER] = np.asarray(banner) // np.uint8(256 // _INKS + 1)
+    banner = canvas[:BANNER]
+    banner[:] = 0
+    _write(banner, first_line, 22, _MARGIN, 3)
+    _write(banner, which, 14, width - _MARGIN - _long(which, 14), 10)
+    _write(banner, _second_line(inspection), 14, _MARGIN, 31)
     left = (width - size[0]) // 2
     canvas[BANNER:, left : left + size[0]] = _laid(pixels, inspection.evidence, inspection.strength, size)
     return png.encode(canvas, _colours(inspection.strength, _COLOURS[verdict.label]))
@@ -156,6 +154,30 @@ def _resized(levels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uin
     found = functional.interpolate(levels_11HW, size[::-1], mode="bicubic", antialias=True, align_corners=False)
     shown: NDArray[np.uint8] = found[0, 0].numpy()
     return shown
+
+
+def _write(banner: NDArray[np.uint8], text: str, size: int, left: int, top: int) -> None:
+    """Write words into a banner, as numbers of its inks; what reaches beyond its end is cut."""
+    for word in text.split(" "):
+        inks = _word(word, size)
+        place = banner[top : top + inks.shape[0], left : left + inks.shape[1]]
+        place |= inks[: place.shape[0], : place.shape[1]]
+        left += _long(word, size) + _long(" ", size)
+
+
+@functools.lru_cache(maxsize=256)
+def _word(word: str, size: int) -> NDArray[np.uint8]:
+    """A word's inks `[h, w]`: all but the numbers of an image are the same in each picture."""
+    font = _font(size)
+    drawn = Image.new("L", (_long(word, size) + size, 2 * size))
+    ImageDraw.Draw(drawn).text((0, 0), word, 255, font)
+    return np.asarray(drawn) // np.uint8(256 // _INKS + 1)
+
+
+@functools.lru_cache(maxsize=256)
+def _long(word: str, size: int) -> int:
+    """How many pixels a word takes."""
+    return round(_font(size).getlength(word))
 
 
 @functools.cache
