@@ -32,7 +32,7 @@ class Record(TypedDict, total=False):
     ]
     model: Annotated[str, "the model's id: a hash of its content, and `certified` or `indicative`"]
     device: Annotated[str, "where it ran"]
-    runtime: Annotated[str, "by what: `torch` or `openvino`"]
+    runtime: Annotated[str, "by what: `torch`, `openvino` or `openvino-bf16`"]
     cam: Annotated[
         dict[str, Any],
         "the map: `method` (`residual` where unidentified), `only_last_conv`, and `peak`, its maximum before it was "

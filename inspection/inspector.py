@@ -73,9 +73,9 @@ class Inspector:
         self._maps = MapMaker(model.network, cam_method, only_last_conv=only_last_conv, usual_hw=usual_hw)
 
     @property
-    def runtime(self) -> Literal["torch", "openvino"]:
+    def runtime(self) -> Literal["torch", "openvino", "openvino-bf16"]:
         """What computes the scores."""
-        return "openvino" if self._compiled else "torch"
+        return self._compiled.name if self._compiled else "torch"
 
     def twin(self) -> Inspector:
         """Another one for another thread: the same weights in memory, and whatever state there is of its own."""

@@ -47,6 +47,7 @@ GOLDEN_MAX_PIXELS = 100_000_000
 # preprocessing or a damaged weight moves them by far more than this.
 _LOGIT_TOLERANCE = 0.005
 _NOVELTY_TOLERANCE = 0.01
+_LONGEST_WAY = 0.5
 
 
 class GoldenSample(CardPart):
@@ -113,6 +114,36 @@ class Certificate(CardPart):
         return text
 
 
+class RuntimeProof(CardPart):
+    """How another runtime than torch judged, at the end of the training, what torch had judged.
+
+    Attributes:
+        images: So many; of stacks each page.
+        changed: Verdicts that were others.
+        log_odds: The largest difference between the calibrated log-odds of nio.
+        novelty: The largest between the novelties, as a share of them.
+        way: How far at most an image came on its way to the other verdict, as a share of that way.
+    """
+
+    images: Annotated[int, Field(gt=0)]
+    changed: Annotated[int, Field(ge=0)]
+    log_odds: Annotated[float, Field(ge=0)]
+    novelty: Annotated[float, Field(ge=0)]
+    way: Annotated[float, Field(ge=0)]
+
+    @property
+    def holds(self) -> bool:
+        """Whether it may judge: no verdict changed, and none came half its way."""
+        return not self.changed and self.way < _LONGEST_WAY
+
+    def __str__(self) -> str:
+        told = "no verdict changed" if not self.changed else f"{self.changed} verdicts changed"
+        return (
+            f"{told} in {self.images} images; log-odds off by at most {self.log_odds:.2g}, which is {self.way:.2g} of "
+            f"an image's way to another verdict ({'less' if self.holds else 'not less'} than {_LONGEST_WAY:g})"
+        )
+
+
 class ModelCard(CardPart):
     """What model.json says."""
 
@@ -133,10 +164,13 @@ class ModelCard(CardPart):
     weights_sha256: str = ""
     golden: list[GoldenSample] = Field(default_factory=list)
     reference: Reference | None = None
+    runtimes: dict[str, RuntimeProof] = Field(default_factory=dict)
 
     def content_id(self) -> str:
         """The hash of everything the model is, not of when it was made; and whether its recall is certified."""
         content = self.model_dump(mode="json", exclude={"model_id", "created"})
+        if not self.runtimes:  # as in models from before there were any
+            del content["runtimes"]
         digest = _sha256(json.dumps(content, sort_keys=True, allow_nan=False).encode())[:12]
         return f"{digest}-{self.certificate.standing if self.certificate else 'indicative'}"
 
@@ -148,6 +182,9 @@ class ModelCard(CardPart):
             if self.versions.get(name) != found
         ]
         proven = str(self.certificate or "none: nothing is proven about this model")
+        also = [name for name, proof in self.runtimes.items() if proof.holds]
+        if self.certificate and also:
+            proven += f"; by torch, and by {' and '.join(also)}, which judged alike"
         return f"{proven}; given with {'; '.join(others)}" if others else proven
 
 

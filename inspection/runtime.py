@@ -1,6 +1,8 @@
 """What computes the scores: torch, or OpenVINO where it is installed and found to agree with torch.
 
-Torch in eager mode is the reference. Shapes: N images, S pixels a side.
+Torch in eager mode is the reference. In float32 OpenVINO has the same scores but for the last digits. In bfloat16, on
+processors with instructions for it, it has not: it judges only with models whose training has proven that it judges
+alike (`training.proof.runtimes`). Shapes: N images, S pixels a side.
 """
 
 from __future__ import annotations
@@ -9,35 +11,43 @@ import functools
 import os
 import sys
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from inspection.errors import ConfigError, ModelError
-from inspection.model import Model, check_scores, golden_samples
-from inspection.network import Architecture, SupervisedAutoencoder
+from inspection.model import GoldenSample, Model, Scores, check_scores, golden_samples
+from inspection.network import Architecture, SupervisedAutoencoder, nio_log_odds
 from inspection.novelty import DESCRIPTION, Novelty
 from inspection.scorer import Findings, Look, Scorer
+from inspection.verdict import judge
 
 # Of a place's share of the margin of the logits, and of an activation. Float32 on either runtime is a thousand times
 # closer than this; half precision is not, and neither is an operation that was translated wrongly.
 _PLACE_TOLERANCE = 1e-3
+_HALF_PLACE_TOLERANCE = 0.05
+_HALF_ALLOWED = 2.0  # times what was found in the proof: another processor adds up in another order
+
+Compilable = Literal["openvino", "openvino-bf16"]
+_PRECISIONS: dict[Compilable, str] = {"openvino": "f32", "openvino-bf16": "bf16"}
 
 
 class Compiled:
-    """A model's scorer as OpenVINO runs it on a CPU, in float32; threads share it, each with its own request.
+    """A model's scorer as OpenVINO runs it on a CPU; threads share it, each with its own request.
 
     An image is computed by one thread alone: images side by side keep the cores busy without waiting for each other.
 
     Args:
         model: Loaded on the CPU; no map extractor has hooked into it yet.
+        name: Of the runtime, which tells the precision.
     """
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: Model, name: Compilable = "openvino") -> None:
+        self.name = name
         cores = len(os.sched_getaffinity(0))
         self._compiled: Any = (
             _import_openvino()
@@ -46,7 +56,7 @@ class Compiled:
                 _with_weights(model),
                 "CPU",
                 {
-                    "INFERENCE_PRECISION_HINT": "f32",
+                    "INFERENCE_PRECISION_HINT": _PRECISIONS[name],
                     "INFERENCE_NUM_THREADS": cores,
                     "NUM_STREAMS": cores,
                     "ENABLE_CPU_PINNING": False,  # other threads of ours have work too
@@ -138,85 +148,151 @@ class Choice:
     Attributes:
         compiled: For OpenVINO; None: torch.
         why: It is this one, in a few words.
-        refused: Why OpenVINO is there and not used; None: nothing was refused.
+        refused: What is there and not used, and why.
     """
 
     compiled: Compiled | None
     why: str
-    refused: str | None = None
+    refused: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def runtime(self) -> Literal["torch", "openvino", "openvino-bf16"]:
+        """Its name."""
+        return self.compiled.name if self.compiled else "torch"
+
+
+def offered(device: torch.device) -> list[Compilable]:
+    """The runtimes beside torch that this machine has for a device, the fastest first."""
+    if device.type != "cpu" or not _installed():
+        return []
+    return ["openvino-bf16", "openvino"] if _has_half() else ["openvino"]
 
 
 def check_runtime(wanted: str, device: torch.device) -> None:
     """Answer at once a wish that nothing here can fulfil.
 
     Args:
-        wanted: `auto`, `torch` or `openvino`.
+        wanted: `auto`, `torch`, `openvino` or `openvino-bf16`.
         device: The one that judges.
 
     Raises:
-        ConfigError: `openvino` was asked for, and is not installed or has no CPU to run on.
+        ConfigError: What was asked for is not installed, has no CPU to run on, or not one that computes so.
     """
-    if wanted == "openvino" and device.type != "cpu":
-        raise ConfigError(f"runtime: openvino: runs on the CPU, and the device is {device}; set device: cpu")
-    if wanted == "openvino" and not _installed():
+    if wanted not in _PRECISIONS:
+        return
+    if device.type != "cpu":
+        raise ConfigError(f"runtime: {wanted}: runs on the CPU, and the device is {device}; set device: cpu")
+    if not _installed():
         raise ConfigError(
-            "runtime: openvino: not installed; set runtime: auto or torch, or pip install 'solderwatch[openvino]'"
+            f"runtime: {wanted}: OpenVINO is not installed; set runtime: auto or torch, "
+            "or pip install 'solderwatch[openvino]'"
         )
+    if wanted not in offered(device):
+        raise ConfigError(f"runtime: {wanted}: this processor has no bfloat16; set runtime: auto, openvino or torch")
 
 
 def choose_runtime(wanted: str, model: Model, folder: Path) -> Choice:
     """Choose what computes a model's scores.
 
     Args:
-        wanted: `auto`, `torch` or `openvino`.
+        wanted: `auto`, `torch`, `openvino` or `openvino-bf16`.
         model: Loaded from the folder.
         folder: Where its golden samples lie.
 
     Raises:
-        ConfigError: `openvino` was asked for, and cannot be had here at all.
-        ModelError: It was asked for, and does not agree with torch or the golden samples.
+        ConfigError: What was asked for cannot be had here at all.
+        ModelError: It does not agree with torch or the golden samples, or this model has no proof of it that holds.
     """
     check_runtime(wanted, model.device)
     if wanted == "torch":
         return Choice(None, "asked for")
     if model.device.type != "cpu":
         return Choice(None, f"on {model.device}")
-    if not _installed():
-        return Choice(None, "OpenVINO is not installed")
-    try:
-        compiled = Compiled(model)
-        check_agreement(model, folder, compiled.request(model))
-    except Exception as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        if wanted == "openvino":
-            raise ModelError(f"runtime: openvino: {reason}; set runtime: auto or torch") from error
-        return Choice(None, "OpenVINO was refused", refused=reason)
-    return Choice(compiled, "asked for" if wanted == "openvino" else "it agrees with torch on the golden samples")
+    names = [name for name in offered(model.device) if wanted == name or (wanted == "auto" and _is_proven(name, model))]
+    refused: dict[str, str] = {}
+    for name in names:
+        try:
+            compiled = Compiled(model, name)
+            check_agreement(model, folder, compiled.request(model), name)
+        except Exception as error:
+            reason = " ".join(str(error).split()) or type(error).__name__
+            if wanted == name:
+                raise ModelError(f"runtime: {name}: {reason}; set runtime: auto or torch") from error
+            refused[name] = reason
+        else:
+            return Choice(compiled, "asked for" if wanted == name else _why(name, model), refused)
+    return Choice(None, "OpenVINO was refused" if refused else "OpenVINO is not installed", refused)
 
 
-def check_agreement(model: Model, folder: Path, look: Look) -> None:
+def _is_proven(name: Compilable, model: Model) -> bool:
+    """In float32 the golden samples are proof enough, in bfloat16 all that the training had is needed."""
+    proof = model.card.runtimes.get(name)
+    return name == "openvino" if proof is None else proof.holds
+
+
+def _why(name: Compilable, model: Model) -> str:
+    if name == "openvino-bf16":
+        return f"at the end of the training {model.card.runtimes[name]}"
+    half = model.card.runtimes.get("openvino-bf16")
+    beside = f"; openvino-bf16 does not: {half}" if half and not half.holds else ""
+    return f"it agrees with torch on the golden samples{beside}"
+
+
+def check_agreement(model: Model, folder: Path, look: Look, runtime: str = "torch") -> None:
     """Compare a runtime with the golden samples' scores, and one of each label with what torch sees place by place.
 
+    Args:
+        model: Whose.
+        folder: Where the golden samples lie.
+        look: Of the runtime.
+        runtime: Its name: how near it must come.
+
     Raises:
-        ModelError: They differ by more than the last digits.
+        ModelError: They differ by more than the last digits, or in half precision by far more than in the proof.
     """
     compared = set()
+    half = runtime == "openvino-bf16"
+    tolerance = _HALF_PLACE_TOLERANCE if half else _PLACE_TOLERANCE
     for path, sample, grey_11SS in golden_samples(model, folder):
         batch_11SS = model.normalised(grey_11SS)
         found = look(batch_11SS)
-        check_scores(model, path, sample, found)
+        (_check_half if half else check_scores)(model, path, sample, found)
         if sample.label in compared:
             continue
         compared.add(sample.label)
         expected = model.look(batch_11SS)
         for name in ("evidence", "features"):
             one, other = getattr(found, name), getattr(expected, name)
-            if not torch.allclose(one, other, rtol=_PLACE_TOLERANCE, atol=_PLACE_TOLERANCE):
+            allowed = tolerance * max(1.0, float(other.abs().max())) if half else tolerance
+            if not torch.allclose(one, other, rtol=tolerance, atol=allowed):
                 raise ModelError(f"{path}: {name} differs from torch's by {float((one - other).abs().max()):.2g}")
+
+
+def _check_half(model: Model, path: Path, sample: GoldenSample, found: Findings) -> None:
+    """Compare what was found in half precision in a golden sample with what its card says, as near as was proven."""
+    proof = model.card.runtimes.get("openvino-bf16")
+    if proof is None or not proof.holds:
+        raise ModelError(f"not proven for this model: {proof or 'train it on a processor with bfloat16'}")
+    scores = Scores.of(found)
+    logits_22 = torch.stack([scores.logits[0], torch.tensor(sample.logits)])
+    apart = (nio_log_odds(logits_22) / model.card.temperature).diff().abs()
+    labels = {
+        judge(probability, model.card.threshold, novelty).label
+        for probability, novelty in zip(
+            model.probability(logits_22).tolist(), (float(scores.novelty[0]), sample.novelty), strict=True
+        )
+    }
+    if len(labels) > 1 or not float(apart) <= _HALF_ALLOWED * max(proof.log_odds, _PLACE_TOLERANCE):
+        raise ModelError(f"{path}: log-odds are off by {float(apart):.2g}, in the proof by {proof.log_odds:.2g}")
 
 
 def _installed() -> bool:
     return find_spec("openvino") is not None
+
+
+def _has_half() -> bool:
+    """Whether the processor has instructions for bfloat16; elsewhere it would be slower than float32."""
+    return "BF16" in _import_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 def _import_openvino() -> Any:

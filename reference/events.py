@@ -58,7 +58,7 @@ MEANINGS = {
     "retention_stopped": "nothing is deleted by age or size while the clock is in doubt",
     "review_entered": "who came to the operator's page",
     "review_refused": "who gave a wrong password",
-    "runtime_refused": "OpenVINO is installed, and why it is not used",
+    "runtime_refused": "a runtime that is there, and why it is not used",
     "starting": "the daemon starts",
     "stopped": "the daemon has stopped; how many images went where",
     "thread_died": "a fault of ours; it goes on, please report it",

@@ -211,7 +211,7 @@ class Judge:
         """After an image could not be judged: see that it is not the processor that fails."""
         try:
             for inspector, folder in zip(inspectors, folders, strict=True):
-                check_agreement(inspector.model, folder, inspector.look)
+                check_agreement(inspector.model, folder, inspector.look, inspector.runtime)
         except Exception as error:
             raise DeviceError(f"{self._device} fails on golden samples too: {error}, after {why}") from error
 

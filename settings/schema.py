@@ -489,7 +489,7 @@ class Settings(Section):
 
     paths: Paths
     device: Device = "auto"
-    runtime: Literal["auto", "torch", "openvino"] = "auto"
+    runtime: Literal["auto", "torch", "openvino", "openvino-bf16"] = "auto"
     inbox: InboxSettings
     names: NamesSettings
     boards: BoardSettings

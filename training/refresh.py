@@ -21,7 +21,7 @@ from inspection.errors import DatasetError, NotPromotedError
 from inspection.files import readable
 from inspection.image import Limits
 from inspection.inspector import Inspector
-from inspection.model import Certificate, Model, ModelCard, load, save
+from inspection.model import Certificate, Model, ModelCard, RuntimeProof, load, save
 from inspection.verdict import LABELS, Label
 from settings.schema import CURRENT, Settings
 from training.data.answers import read_answered
@@ -37,6 +37,7 @@ from training.proof.evaluate import Evaluation, Judgement, evaluate, judge_files
 from training.proof.labels import check_labels
 from training.proof.predict import Prediction, predict
 from training.proof.report import Findings, write_report
+from training.proof.runtimes import prove_runtimes
 from training.proof.summary import summary
 from training.proof.threshold import Worth
 from training.release.contest import hold_gate
@@ -130,6 +131,9 @@ def _test_and_promote(
     say("reference: how io images look, for the watch over drift")
     model = _with_reference(model, tested, parts["train"] + parts["validation"])
 
+    say("runtimes: whether they judge as torch does")
+    model = _with_runtimes(model, built, parts["test"])
+
     say("save")
     card = _filled_card(model.card, certificate, operators, parts, settings, test)
     golden = _golden(tested, Limits.of(settings.inbox))
@@ -205,6 +209,18 @@ def _with_reference(
     for name, known in reference.signals.items():
         print(f"  {name:<12}{known.typical:>9.4g}  in {known.images} images")
     return replace(model, card=model.card.model_copy(update={"reference": reference}))
+
+
+def _with_runtimes(model: Model, built: Built, test: Sequence[LabelledImage]) -> Model:
+    """Proven on the test images, and on the others beginning with those nearest to the threshold."""
+    scored = built.scored
+    order = (scored.log_odds / model.card.temperature - built.choice.threshold).abs().argsort().tolist()
+    proofs = {}
+    for name, proof in prove_runtimes(model, [*test, *(scored.images[index] for index in order)]):
+        print(f"  {name:<15}{proof}")
+        if isinstance(proof, RuntimeProof):
+            proofs[name] = proof
+    return replace(model, card=model.card.model_copy(update={"runtimes": proofs}))
 
 
 def _filled_card(

@@ -130,11 +130,9 @@ def _model(settings: Settings) -> Iterator[Finding]:
         yield Finding("problem", str(error))
         return
     card = model.card
-    runtime = "openvino" if choice.compiled else "torch"
-    if choice.refused:
-        yield Finding("warning", f"runtime: {runtime} ({choice.why}: {choice.refused})")
-    else:
-        yield Finding("ok", f"runtime: {runtime} ({choice.why})")
+    for name, reason in choice.refused.items():
+        yield Finding("warning", f"runtime: {name} is refused: {reason}")
+    yield Finding("ok", f"runtime: {choice.runtime} ({choice.why})")
     yield Finding("ok", f"model: {card.model_id}, {card.architecture}, threshold {card.threshold:.6g}")
     certified = card.certificate and card.certificate.certified
     yield Finding("ok" if certified else "warning", f"certificate: {card.certificate_here()}")

@@ -107,7 +107,7 @@ def runtimes(settings: Settings) -> Iterator[Finding]:
         choice = choose_runtime("auto", load(folder, device), folder)
     except SolderwatchError:
         return  # told already
-    if choice.refused:
-        yield Finding("warning", f"runtime: openvino, which is not asked for, does not agree: {choice.refused}")
-    elif choice.compiled:
-        yield Finding("ok", "runtime: openvino agrees on the golden samples too; runtime: auto would use it")
+    for name, reason in choice.refused.items():
+        yield Finding("warning", f"runtime: {name}, which is not asked for, does not agree: {reason}")
+    if choice.compiled:
+        yield Finding("ok", f"runtime: {choice.runtime} may judge too, and runtime: auto would use it: {choice.why}")

@@ -30,7 +30,7 @@ class CurrentModel:
         models: The folder with the `current` link.
         cam: Which maps are made.
         device: Where it judges.
-        runtime: What computes there: `auto`, `torch` or `openvino`.
+        runtime: What computes there: one of the configuration's.
         log: Told of every change.
         before: What was in use before a reload of the configuration, kept if nothing better loads.
         clock: Monotonic seconds.
@@ -125,8 +125,8 @@ class CurrentModel:
             self._tell(model.card, choice, inspector.runtime)
 
     def _tell(self, card: ModelCard, choice: Choice, runtime: str) -> None:
-        if choice.refused:
-            self._log.warning("runtime_refused", runtime="openvino", error=choice.refused, instead=runtime)
+        for name, reason in choice.refused.items():
+            self._log.warning("runtime_refused", runtime=name, error=reason, instead=runtime)
         self._log.info(
             "model_loaded",
             model=card.model_id,
@@ -150,7 +150,7 @@ class CurrentModel:
         if inspector is None:
             raise DeviceError(f"{self._device} cannot load the model again that failed")
         try:
-            check_agreement(inspector.model, self._folder, inspector.look)
+            check_agreement(inspector.model, self._folder, inspector.look, inspector.runtime)
         except Exception as error:
             raise DeviceError(f"{self._device} fails on golden samples too: {error}") from error
 

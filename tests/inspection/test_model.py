@@ -27,6 +27,7 @@ from inspection.model import (
     ModelCard,
     PreprocessingCard,
     Proof,
+    RuntimeProof,
     _holder,
     _sha256,
     library_versions,
@@ -203,6 +204,22 @@ class TestIdentity:
         assert elsewhere == f"{line}; given with torch 1.0, here {here['torch']}; numpy 0.9, here {here['numpy']}"
         del here["pillow"]
         assert "; given with pillow unknown, here" in made(certificate=proven, versions=here).card.certificate_here()
+
+    def test_the_certificate_names_the_runtimes(self) -> None:
+        """Those that judged as torch did, and no others; a model without a certificate has nothing to share."""
+        proof = RuntimeProof(images=100, changed=0, log_odds=0.02, novelty=0.01, way=0.3)
+        proofs = {"openvino": proof, "openvino-bf16": proof.model_copy(update={"changed": 2})}
+        line = made(certificate=certificate(), runtimes=proofs).card.certificate_here()
+        assert line == f"{certificate()}; by torch, and by openvino, which judged alike"
+        assert "openvino" not in made(runtimes=proofs).card.certificate_here()
+
+    def test_a_model_from_before_the_proofs_is_the_same(self, tmp_path: Path) -> None:
+        """What had no word of runtimes in its card has the id that it had."""
+        folder = save(tmp_path, made(), GOLDEN)
+        card = json.loads((folder / "model.json").read_text())
+        del card["runtimes"]
+        (folder / "model.json").write_text(json.dumps(card))
+        assert load(folder, CPU).card.model_id == card["model_id"]
 
     def test_an_update_under_a_running_process_is_not_noticed(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """The daemon tells its certificate every other second, also while an update has taken a package away."""

@@ -18,7 +18,7 @@ from torch import Tensor
 from inspection import runtime
 from inspection.errors import ConfigError, ModelError
 from inspection.inspector import Inspection, Inspector
-from inspection.model import Model, load
+from inspection.model import Model, RuntimeProof, load
 from inspection.runtime import Compiled, check_agreement, check_runtime, choose_runtime
 from inspection.scorer import Findings, Look
 
@@ -118,8 +118,8 @@ def test_a_twin_costs_no_weights(model: Model) -> None:
 class _Tampered:
     """Stands for a compiled model that computes something else."""
 
-    def __init__(self, change: Callable[[Findings], Findings]) -> None:
-        self._change = change
+    def __init__(self, change: Callable[[Findings], Findings], name: str = "openvino") -> None:
+        self._change, self.name = change, name
 
     def request(self, model: Model) -> Look:
         def look(images_N1SS: Tensor) -> Findings:
@@ -128,7 +128,7 @@ class _Tampered:
         return look
 
 
-def _shifted(name: str, by: float) -> Callable[[Findings], Findings]:
+def _shifted(name: str, by: float | Tensor) -> Callable[[Findings], Findings]:
     return lambda found: found._replace(**{name: getattr(found, name) + by})
 
 
@@ -144,13 +144,83 @@ def test_what_disagrees_is_refused(
 ) -> None:
     """Scores, maps or features that are not torch's: `auto` takes torch and says why, `openvino` is an error."""
     monkeypatch.setattr(runtime, "_installed", lambda: True)
-    monkeypatch.setattr(runtime, "Compiled", lambda _model: _Tampered(change))
+    monkeypatch.setattr(runtime, "Compiled", lambda _model, _name: _Tampered(change))
     choice = choose_runtime("auto", model, untrained_model)
     assert choice.compiled is None
-    assert choice.refused is not None
-    assert "golden" in choice.refused
+    assert "golden" in choice.refused["openvino"]
     with pytest.raises(ModelError, match=r"^runtime: openvino: .* set runtime: auto or torch$"):
         choose_runtime("openvino", model, untrained_model)
+
+
+GOOD = RuntimeProof(images=100, changed=0, log_odds=0.02, novelty=0.01, way=0.3)
+UNPROVEN = [
+    pytest.param(None, "train it on a processor with bfloat16", id="no proof"),
+    pytest.param(GOOD.model_copy(update={"changed": 1}), "1 verdicts changed in 100 images", id="a verdict changed"),
+    pytest.param(GOOD.model_copy(update={"way": 0.5}), "0.5 of an image's way to another", id="too near"),
+]
+
+
+def _with_proof(model: Model, proof: RuntimeProof | None) -> Model:
+    card = model.card.model_copy(update={"runtimes": {"openvino-bf16": proof} if proof else {}})
+    return replace(model, card=card)
+
+
+@pytest.fixture
+def half(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine with bfloat16, whose log-odds are off by 0.01."""
+    monkeypatch.setattr(runtime, "_installed", lambda: True)
+    monkeypatch.setattr(runtime, "_has_half", lambda: True)
+    off = torch.tensor([0.0, 0.01])
+    changes = {
+        "openvino": lambda found: found,
+        "openvino-bf16": lambda found: found._replace(logits=found.logits + off),
+    }
+    monkeypatch.setattr(runtime, "Compiled", lambda _model, name: _Tampered(changes[name], name))
+
+
+@pytest.mark.usefixtures("half")
+def test_half_precision_judges_where_that_is_proven(model: Model, untrained_model: Path) -> None:
+    """With a proof that holds `auto` takes it and says what was proven; the golden samples may be as far off."""
+    choice = choose_runtime("auto", _with_proof(model, GOOD), untrained_model)
+    assert (choice.runtime, choice.refused) == ("openvino-bf16", {})
+    assert choice.why == f"at the end of the training {GOOD}"
+    assert choose_runtime("openvino", _with_proof(model, GOOD), untrained_model).runtime == "openvino"
+
+
+@pytest.mark.usefixtures("half")
+@pytest.mark.parametrize(("proof", "why"), UNPROVEN)
+def test_half_precision_needs_a_proof(
+    model: Model, untrained_model: Path, proof: RuntimeProof | None, why: str
+) -> None:
+    """Without one that holds `auto` takes float32 and says why not the other; asked for, it is one clear error."""
+    unproven = _with_proof(model, proof)
+    choice = choose_runtime("auto", unproven, untrained_model)
+    assert (choice.runtime, choice.refused) == ("openvino", {})
+    assert not proof or str(proof) in choice.why
+    with pytest.raises(ModelError, match=r"^runtime: openvino-bf16: not proven for this model: .*set runtime") as error:
+        choose_runtime("openvino-bf16", unproven, untrained_model)
+    assert why in str(error.value)
+
+
+@pytest.mark.usefixtures("half")
+def test_half_precision_that_is_farther_off_than_proven_is_refused(model: Model, untrained_model: Path) -> None:
+    """Another processor that computes worse than the training's: float32 judges, and the log has why."""
+    narrow = _with_proof(model, GOOD.model_copy(update={"log_odds": 0.001}))
+    choice = choose_runtime("auto", narrow, untrained_model)
+    assert choice.runtime == "openvino"
+    assert "log-odds are off by 0.01, in the proof by 0.001" in choice.refused["openvino-bf16"]
+
+
+def test_a_processor_without_half_precision(
+    model: Model, untrained_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There `auto` does not try it, whatever was proven elsewhere; asked for, the error says what to set."""
+    monkeypatch.setattr(runtime, "_installed", lambda: True)
+    monkeypatch.setattr(runtime, "_has_half", lambda: False)
+    monkeypatch.setattr(runtime, "Compiled", lambda _model, name: _Tampered(lambda found: found, name))
+    assert choose_runtime("auto", _with_proof(model, GOOD), untrained_model).runtime == "openvino"
+    with pytest.raises(ConfigError, match="no bfloat16; set runtime: auto, openvino or torch"):
+        check_runtime("openvino-bf16", CPU)
 
 
 def test_the_last_digits_are_no_disagreement(model: Model, untrained_model: Path) -> None:
@@ -162,20 +232,20 @@ def test_the_last_digits_are_no_disagreement(model: Model, untrained_model: Path
 def test_what_fails_is_refused(model: Model, untrained_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An OpenVINO that cannot be imported or raises whatever it likes costs `auto` nothing but the speed."""
 
-    def broken(_: Model) -> Compiled:
+    def broken(_model: Model, _name: str) -> Compiled:
         raise RuntimeError("libtbb.so.12: cannot open\nshared object file")
 
     monkeypatch.setattr(runtime, "_installed", lambda: True)
     monkeypatch.setattr(runtime, "Compiled", broken)
     choice = choose_runtime("auto", model, untrained_model)
-    assert (choice.compiled, choice.refused) == (None, "libtbb.so.12: cannot open shared object file")
+    assert (choice.compiled, choice.refused) == (None, {"openvino": "libtbb.so.12: cannot open shared object file"})
 
 
 def test_without_openvino(model: Model, untrained_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where it is not installed `auto` is torch and nothing was refused; asked for, it is one clear error."""
     monkeypatch.setattr(runtime, "_installed", lambda: False)
     choice = choose_runtime("auto", model, untrained_model)
-    assert (choice.compiled, choice.refused) == (None, None)
+    assert (choice.compiled, choice.refused) == (None, {})
     assert "not installed" in choice.why
     with pytest.raises(ConfigError, match="not installed"):
         choose_runtime("openvino", model, untrained_model)
@@ -200,7 +270,7 @@ def test_a_trained_model_agrees(trained: Path) -> None:
     folder = trained / "models" / "current"
     choice = choose_runtime("auto", load(folder, CPU), folder)
     assert choice.compiled
-    assert choice.refused is None
+    assert not choice.refused
 
 
 @needs_openvino
