@@ -201,8 +201,8 @@ def _free_place(source: Path, outcome: Outcome, targets: _Targets) -> Path:
     try:
         with targets.open(outcome, source.parent) as folder:
             for name in free_names(source.name):
-                ends = ("", *(suffix for _, suffix in _sidecars(outcome)))
-                if not any(os.path.lexists(folder / (name + end)) for end in ends):
+                ends, place = ("", *(suffix for _, suffix in _sidecars(outcome))), str(folder / name)
+                if not any(os.path.lexists(place + end) for end in ends):
                     return source.parent / name
     except (NotADirectoryError, FileExistsError):
         # A file or a link has the name of a sub-folder: leave out the sub-folders.

@@ -51,9 +51,9 @@ def draw(pixels: NDArray[np.float32], inspection: Inspection, page: int = 1, pag
     _write(banner, first_line, 22, _MARGIN, 3)
     _write(banner, which, 14, width - _MARGIN - _long(which, 14), 10)
     _write(banner, _second_line(inspection), 14, _MARGIN, 31)
-    left = (width - size[0]) // 2
-    canvas[BANNER:, left : left + size[0]] = _laid(pixels, inspection.evidence, inspection.strength, size)
-    return png.encode(canvas, _colours(inspection.strength, _COLOURS[verdict.label]))
+    left, opacity = (width - size[0]) // 2, math.ceil(100 * inspection.strength) / 100
+    canvas[BANNER:, left : left + size[0]] = _laid(pixels, inspection.evidence, opacity, size)
+    return png.encode(canvas, _colours(opacity, _COLOURS[verdict.label]))
 
 
 def _second_line(inspection: Inspection) -> str:
@@ -111,6 +111,7 @@ def _numbers(steps: int) -> NDArray[np.uint8]:
     return np.concatenate(rows).astype(np.uint8)
 
 
+@functools.lru_cache(maxsize=256)
 def _colours(opacity: float, banner: tuple[int, int, int]) -> NDArray[np.uint8]:
     """The 256 colours `[256, 3]`."""
     steps = _steps(opacity)
@@ -143,8 +144,11 @@ def enlarged(evidence: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np
 def _stretch(pixels: NDArray[np.float32]) -> NDArray[np.uint8]:
     """Grey levels in 0..255, over the range of all but the darkest and the brightest half percent of the pixels."""
     down, across = (max(1, side // _SAMPLED) for side in pixels.shape)
-    low, high = np.percentile(pixels[::down, ::across], (0.5, 99.5))
-    levels = (pixels - np.float32(low)) * np.float32(255 / max(high - low, 1e-6))
+    sample = pixels[::down, ::across].ravel()
+    beyond = len(sample) // 200
+    sample = np.partition(sample, (beyond, len(sample) - 1 - beyond))
+    low, high = sample[beyond], sample[-1 - beyond]
+    levels: NDArray[np.float32] = (pixels - low) * np.float32(255 / max(high - low, 1e-6))
     return np.clip(levels, 0, 255, out=levels).astype(np.uint8)
 
 
