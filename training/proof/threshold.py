@@ -19,7 +19,7 @@ from training.proof.certificate import recall_lower_bound
 _FEWEST_TAIL = 3
 _TAIL = {"nio": 1.5, "io": 2.0}  # of the square root of the images: so many of the outermost ones tell the tail
 _STEP, _REACH = 0.02, 12.0  # of the thresholds looked at; and how far beyond all scores
-_MOST_ASIDE = 0.06
+_MOST_ASIDE, _FEWEST_KEPT = 0.06, 2
 _RESAMPLED = 200
 _BAND = (5.0, 95.0)
 _SEED = 0
@@ -116,27 +116,26 @@ def choose(scores: Scores, worth: Worth) -> Choice:
     confidence of 95 % where the nio images are enough to tell (299 for 99 %), otherwise none of them is missed. Nor
     does it lie above even odds, weighed by the cost.
 
-    A few wrong labels would decide that. So a part that looks like the other label, and that costs more false calls
-    than it is worth (one part's share of the nio images, by the stated cost), is set aside: the lowest first, at most
-    six in a hundred, and none that a person has confirmed.
+    A few wrong labels would decide that. So parts that look like the other label are set aside, the lowest first, as
+    many as make the whole cost least, in which each of them counts as missed: they cost more false calls than they are
+    worth. At most six in a hundred, and none that a person has confirmed.
     """
-    aside: list[str] = []
-    parts = set(scores.nio_parts)
-    threshold, kept = least_cost(scores, worth), scores
-    while len(aside) < math.ceil(_MOST_ASIDE * len(parts)) and len(parts) - len(aside) > 2:
-        lowest = kept.nio_parts[int(np.argmin(kept.nio))]
-        others = kept.without([lowest])
-        cheaper = least_cost(others, worth)
-        saved = reached(scores.io, np.array([threshold, cheaper]))
-        if (
-            lowest in scores.trusted
-            or kept.nio[[part == lowest for part in kept.nio_parts]].mean() >= 0
-            or saved[0] - saved[1] <= worth.weight / len(parts)
-        ):
+    parts = len(set(scores.nio_parts))
+    choices = [Choice(least_cost(scores, worth), [], scores)]
+    while len(choices) <= min(math.ceil(_MOST_ASIDE * parts), parts - _FEWEST_KEPT):
+        before = choices[-1]
+        lowest = before.kept.nio_parts[int(np.argmin(before.kept.nio))]
+        looks_io = before.kept.nio[[part == lowest for part in before.kept.nio_parts]].mean() < 0
+        if lowest in scores.trusted or not looks_io:
             break
-        aside.append(lowest)
-        threshold, kept = cheaper, others
-    return Choice(threshold, aside, kept)
+        kept = before.kept.without([lowest])
+        choices.append(Choice(least_cost(kept, worth), [*before.aside, lowest], kept))
+
+    def cost(choice: Choice) -> float:
+        called = float(reached(scores.io, np.array([choice.threshold]))[0])
+        return worth.weight * len(choice.aside) / parts + called
+
+    return min(choices, key=cost)
 
 
 def least_cost(scores: Scores, worth: Worth) -> float:

@@ -144,6 +144,13 @@ class TestSetAside:
         assert choice.aside == ["wrong"]
         assert choice.threshold == pytest.approx(choose(scores(BAD, self.io), WORTH).threshold, abs=0.1)
 
+    def test_two_alike_are_weighed_together(self) -> None:
+        """Of two wrong parts side by side neither alone decides: without both the threshold rises, so both go."""
+        parts = [*(f"b{index}" for index in range(len(BAD))), "one", "other"]
+        choice = choose(scores([*BAD, -5.0, -4.99], self.io, parts), WORTH)
+        assert choice.aside == ["one", "other"]
+        assert choice.threshold == pytest.approx(choose(scores(BAD, self.io), WORTH).threshold, abs=0.1)
+
     def test_not_what_a_person_has_confirmed(self) -> None:
         """A confirmed label weighs in full: the threshold catches it, whatever it costs."""
         parts = [*(f"b{index}" for index in range(len(BAD))), "hard"]
