@@ -31,6 +31,7 @@ from inspection.verdict import LABELS, Label
 from settings.schema import CURRENT
 from simulator.simulate import simulate
 from training.data.dataset import LabelledImage
+from training.fitting.folds import score
 from training.proof.runtimes import prove_runtimes
 
 REPO = Path(__file__).resolve().parents[1]
@@ -103,7 +104,9 @@ def _proven(model: Model, paths: Sequence[Path]) -> Model:
     for path in paths:
         grey = model.preprocessing.resized([decode(path.read_bytes(), max_pixels=SIDE**2).pixels])[0]
         images.append(LabelledImage(path, "io", path.name, path.name, grey))
-    proofs = {name: proof for name, proof in prove_runtimes(model, images) if isinstance(proof, RuntimeProof)}
+    proofs = {
+        name: proof for name, proof in prove_runtimes(model, score(model, images)) if isinstance(proof, RuntimeProof)
+    }
     return replace(model, card=model.card.model_copy(update={"runtimes": proofs}))
 
 

@@ -6,7 +6,6 @@ import copy
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
 import torch
@@ -16,10 +15,10 @@ from torch import Tensor
 from inspection import residual
 from inspection.cam import MapMaker
 from inspection.model import Model, Scores
-from inspection.runtime import Compiled
+from inspection.runtime import Compiled, Runtime
 from inspection.scorer import Look
 from inspection.signals import Signals, measure
-from inspection.verdict import Verdict, judge
+from inspection.verdict import Verdict
 
 
 @dataclass(frozen=True)
@@ -73,7 +72,7 @@ class Inspector:
         self._maps = MapMaker(model.network, cam_method, only_last_conv=only_last_conv, usual_hw=usual_hw)
 
     @property
-    def runtime(self) -> Literal["torch", "openvino", "openvino-bf16"]:
+    def runtime(self) -> Runtime:
         """What computes the scores."""
         return self._compiled.name if self._compiled else "torch"
 
@@ -92,12 +91,7 @@ class Inspector:
         found = self.look(batch_N1SS)
         scores = Scores.of(found)
         maps_Nhw, peaks_N = self._maps(batch_N1SS, found)
-        verdicts = [
-            judge(probability, self.model.card.threshold, novelty)
-            for probability, novelty in zip(
-                self.model.probability(scores.logits).tolist(), scores.novelty.tolist(), strict=True
-            )
-        ]
+        verdicts = self.model.verdicts(scores)
         inspections = [
             Inspection(verdict, evidence, peak, self.cam_method, self._strength(verdict, peak), signals)
             for verdict, evidence, peak, signals in zip(

@@ -37,7 +37,7 @@ from inspection.novelty import ADDED, DESCRIPTION, Novelty
 from inspection.preprocess import Preprocessing
 from inspection.reference import CardPart, Reference
 from inspection.scorer import Findings, Scorer
-from inspection.verdict import Label, judge
+from inspection.verdict import Label, Verdict, judge
 
 FORMAT_VERSION = 2
 _CARD, _WEIGHTS, GOLDEN = "model.json", "weights.safetensors", "golden"
@@ -47,7 +47,7 @@ GOLDEN_MAX_PIXELS = 100_000_000
 # preprocessing or a damaged weight moves them by far more than this.
 _LOGIT_TOLERANCE = 0.005
 _NOVELTY_TOLERANCE = 0.01
-_LONGEST_WAY = 0.5
+LONGEST_WAY = 0.5
 
 
 class GoldenSample(CardPart):
@@ -118,29 +118,28 @@ class RuntimeProof(CardPart):
     """How another runtime than torch judged, at the end of the training, what torch had judged.
 
     Attributes:
+        version: Of its library.
         images: So many; of stacks each page.
         changed: Verdicts that were others.
         log_odds: The largest difference between the calibrated log-odds of nio.
-        novelty: The largest between the novelties, as a share of them.
         way: How far at most an image came on its way to the other verdict, as a share of that way.
     """
 
+    version: str
     images: Annotated[int, Field(gt=0)]
     changed: Annotated[int, Field(ge=0)]
     log_odds: Annotated[float, Field(ge=0)]
-    novelty: Annotated[float, Field(ge=0)]
     way: Annotated[float, Field(ge=0)]
 
     @property
     def holds(self) -> bool:
         """Whether it may judge: no verdict changed, and none came half its way."""
-        return not self.changed and self.way < _LONGEST_WAY
+        return not self.changed and self.way < LONGEST_WAY
 
     def __str__(self) -> str:
-        told = "no verdict changed" if not self.changed else f"{self.changed} verdicts changed"
         return (
-            f"{told} in {self.images} images; log-odds off by at most {self.log_odds:.2g}, which is {self.way:.2g} of "
-            f"an image's way to another verdict ({'less' if self.holds else 'not less'} than {_LONGEST_WAY:g})"
+            f"{self.changed} of {self.images} verdicts changed; log-odds differ by at most {self.log_odds:.2g}; "
+            f"an image came at most {self.way:.2g} of its way to the other verdict (allowed: less than {LONGEST_WAY:g})"
         )
 
 
@@ -248,6 +247,11 @@ class Model:
     def probability(self, logits_N2: Tensor) -> Tensor:
         """Calibrated probability of nio `[N]`, with both classes weighing alike."""
         return torch.sigmoid(nio_log_odds(logits_N2) / self.card.temperature)
+
+    def verdicts(self, scores: Scores) -> list[Verdict]:
+        """The verdict on each image of a batch."""
+        pairs = zip(self.probability(scores.logits).tolist(), scores.novelty.tolist(), strict=True)
+        return [judge(probability, self.card.threshold, novelty) for probability, novelty in pairs]
 
     def stages(self, images_N1SS: Tensor) -> list[Tensor]:
         """Normalised images -> the outputs `[N, C, h, w]` of all encoder blocks, on the model's device."""

@@ -12,6 +12,7 @@ import os
 import sys
 import warnings
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
@@ -33,6 +34,7 @@ _HALF_PLACE_TOLERANCE = 0.05
 _HALF_ALLOWED = 2.0  # times what was found in the proof: another processor adds up in another order
 
 Compilable = Literal["openvino", "openvino-bf16"]
+Runtime = Literal["torch", "openvino", "openvino-bf16"]
 _PRECISIONS: dict[Compilable, str] = {"openvino": "f32", "openvino-bf16": "bf16"}
 
 
@@ -156,7 +158,7 @@ class Choice:
     refused: dict[str, str] = field(default_factory=dict)
 
     @property
-    def runtime(self) -> Literal["torch", "openvino", "openvino-bf16"]:
+    def runtime(self) -> Runtime:
         """Its name."""
         return self.compiled.name if self.compiled else "torch"
 
@@ -208,10 +210,12 @@ def choose_runtime(wanted: str, model: Model, folder: Path) -> Choice:
         return Choice(None, "asked for")
     if model.device.type != "cpu":
         return Choice(None, f"on {model.device}")
-    names = [name for name in offered(model.device) if wanted == name or (wanted == "auto" and _is_proven(name, model))]
     refused: dict[str, str] = {}
-    for name in names:
+    for name in offered(model.device):
+        if wanted not in {"auto", name} or (wanted == "auto" and _is_never_proven(name, model)):
+            continue
         try:
+            _check_proof(name, model)
             compiled = Compiled(model, name)
             check_agreement(model, folder, compiled.request(model), name)
         except Exception as error:
@@ -224,18 +228,31 @@ def choose_runtime(wanted: str, model: Model, folder: Path) -> Choice:
     return Choice(None, "OpenVINO was refused" if refused else "OpenVINO is not installed", refused)
 
 
-def _is_proven(name: Compilable, model: Model) -> bool:
+def _is_never_proven(name: Compilable, model: Model) -> bool:
     """In float32 the golden samples are proof enough, in bfloat16 all that the training had is needed."""
+    return name == "openvino-bf16" and name not in model.card.runtimes
+
+
+def _check_proof(name: Compilable, model: Model) -> None:
+    """Refuse a runtime that did not judge alike at the training, or in bfloat16 none that did.
+
+    Raises:
+        ModelError: It must not judge with this model.
+    """
     proof = model.card.runtimes.get(name)
-    return name == "openvino" if proof is None else proof.holds
+    if proof and proof.version != library_version():
+        proof = None  # of another library
+    if proof and not proof.holds:
+        raise ModelError(f"at the end of this model's training {proof}")
+    if name == "openvino-bf16" and not proof:
+        here = f"OpenVINO {library_version()}, on a processor with bfloat16"
+        raise ModelError(f"nothing is proven of it for this model: train anew with {here}")
 
 
 def _why(name: Compilable, model: Model) -> str:
     if name == "openvino-bf16":
         return f"at the end of the training {model.card.runtimes[name]}"
-    half = model.card.runtimes.get("openvino-bf16")
-    beside = f"; openvino-bf16 does not: {half}" if half and not half.holds else ""
-    return f"it agrees with torch on the golden samples{beside}"
+    return "it agrees with torch on the golden samples"
 
 
 def check_agreement(model: Model, folder: Path, look: Look, runtime: str = "torch") -> None:
@@ -270,29 +287,30 @@ def check_agreement(model: Model, folder: Path, look: Look, runtime: str = "torc
 
 def _check_half(model: Model, path: Path, sample: GoldenSample, found: Findings) -> None:
     """Compare what was found in half precision in a golden sample with what its card says, as near as was proven."""
-    proof = model.card.runtimes.get("openvino-bf16")
-    if proof is None or not proof.holds:
-        raise ModelError(f"not proven for this model: {proof or 'train it on a processor with bfloat16'}")
-    scores = Scores.of(found)
-    logits_22 = torch.stack([scores.logits[0], torch.tensor(sample.logits)])
-    apart = (nio_log_odds(logits_22) / model.card.temperature).diff().abs()
-    labels = {
-        judge(probability, model.card.threshold, novelty).label
-        for probability, novelty in zip(
-            model.probability(logits_22).tolist(), (float(scores.novelty[0]), sample.novelty), strict=True
-        )
-    }
-    if len(labels) > 1 or not float(apart) <= _HALF_ALLOWED * max(proof.log_odds, _PLACE_TOLERANCE):
-        raise ModelError(f"{path}: log-odds are off by {float(apart):.2g}, in the proof by {proof.log_odds:.2g}")
+    scores, proven = Scores.of(found), model.card.runtimes["openvino-bf16"].log_odds
+    expected = torch.tensor([sample.logits])
+    apart = float((nio_log_odds(scores.logits) - nio_log_odds(expected)).abs() / model.card.temperature)
+    verdict = judge(float(model.probability(expected)), model.card.threshold, sample.novelty)
+    if model.verdicts(scores)[0].label != verdict.label or not apart <= _HALF_ALLOWED * max(proven, _PLACE_TOLERANCE):
+        raise ModelError(f"{path}: log-odds differ by {apart:.2g}, at the training by at most {proven:.2g}")
 
 
 def _installed() -> bool:
     return find_spec("openvino") is not None
 
 
+@functools.cache
 def _has_half() -> bool:
     """Whether the processor has instructions for bfloat16; elsewhere it would be slower than float32."""
-    return "BF16" in _import_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    try:
+        return "BF16" in _import_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    except Exception:  # noqa: BLE001 - whatever is wrong with it is told where it shall judge
+        return False
+
+
+def library_version() -> str:
+    """OpenVINO's, which is installed."""
+    return version("openvino")
 
 
 def _import_openvino() -> Any:

@@ -30,6 +30,7 @@ from training.fitting import processes
 from training.fitting.build import Built, be_repeatable, build, say
 from training.fitting.checkpoint import NAME, Checkpoint, fingerprint
 from training.fitting.curve import what_may_help
+from training.fitting.folds import Scored, score, together
 from training.fitting.reference import make_reference
 from training.fitting.sizes import sized
 from training.proof.certificate import Tested, certify
@@ -132,7 +133,7 @@ def _test_and_promote(
     model = _with_reference(model, tested, parts["train"] + parts["validation"])
 
     say("runtimes: whether they judge as torch does")
-    model = _with_runtimes(model, built, parts["test"])
+    model = _with_runtimes(model, together([built.scored, score(model, parts["test"])]))
 
     say("save")
     card = _filled_card(model.card, certificate, operators, parts, settings, test)
@@ -211,12 +212,9 @@ def _with_reference(
     return replace(model, card=model.card.model_copy(update={"reference": reference}))
 
 
-def _with_runtimes(model: Model, built: Built, test: Sequence[LabelledImage]) -> Model:
-    """Proven on the test images, and on the others beginning with those nearest to the threshold."""
-    scored = built.scored
-    order = (scored.log_odds / model.card.temperature - built.choice.threshold).abs().argsort().tolist()
+def _with_runtimes(model: Model, scored: Scored) -> Model:
     proofs = {}
-    for name, proof in prove_runtimes(model, [*test, *(scored.images[index] for index in order)]):
+    for name, proof in prove_runtimes(model, scored):
         print(f"  {name:<15}{proof}")
         if isinstance(proof, RuntimeProof):
             proofs[name] = proof

@@ -207,7 +207,7 @@ class TestIdentity:
 
     def test_the_certificate_names_the_runtimes(self) -> None:
         """Those that judged as torch did, and no others; a model without a certificate has nothing to share."""
-        proof = RuntimeProof(images=100, changed=0, log_odds=0.02, novelty=0.01, way=0.3)
+        proof = RuntimeProof(version="1.0", images=100, changed=0, log_odds=0.02, way=0.3)
         proofs = {"openvino": proof, "openvino-bf16": proof.model_copy(update={"changed": 2})}
         line = made(certificate=certificate(), runtimes=proofs).card.certificate_here()
         assert line == f"{certificate()}; by torch, and by openvino, which judged alike"

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -152,16 +153,15 @@ def test_what_disagrees_is_refused(
         choose_runtime("openvino", model, untrained_model)
 
 
-GOOD = RuntimeProof(images=100, changed=0, log_odds=0.02, novelty=0.01, way=0.3)
-UNPROVEN = [
-    pytest.param(None, "train it on a processor with bfloat16", id="no proof"),
-    pytest.param(GOOD.model_copy(update={"changed": 1}), "1 verdicts changed in 100 images", id="a verdict changed"),
-    pytest.param(GOOD.model_copy(update={"way": 0.5}), "0.5 of an image's way to another", id="too near"),
+GOOD = RuntimeProof(version="1.0", images=100, changed=0, log_odds=0.02, way=0.3)
+DOES_NOT_HOLD = [
+    pytest.param({"changed": 1}, "1 of 100 verdicts changed", id="a verdict changed"),
+    pytest.param({"way": 0.5}, "an image came at most 0.5 of its way", id="too near"),
 ]
 
 
-def _with_proof(model: Model, proof: RuntimeProof | None) -> Model:
-    card = model.card.model_copy(update={"runtimes": {"openvino-bf16": proof} if proof else {}})
+def _with_proof(model: Model, proof: RuntimeProof | None, name: str = "openvino-bf16") -> Model:
+    card = model.card.model_copy(update={"runtimes": {name: proof} if proof else {}})
     return replace(model, card=card)
 
 
@@ -170,6 +170,7 @@ def half(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine with bfloat16, whose log-odds are off by 0.01."""
     monkeypatch.setattr(runtime, "_installed", lambda: True)
     monkeypatch.setattr(runtime, "_has_half", lambda: True)
+    monkeypatch.setattr(runtime, "library_version", lambda: "1.0")
     off = torch.tensor([0.0, 0.01])
     changes = {
         "openvino": lambda found: found,
@@ -188,18 +189,32 @@ def test_half_precision_judges_where_that_is_proven(model: Model, untrained_mode
 
 
 @pytest.mark.usefixtures("half")
-@pytest.mark.parametrize(("proof", "why"), UNPROVEN)
-def test_half_precision_needs_a_proof(
-    model: Model, untrained_model: Path, proof: RuntimeProof | None, why: str
+@pytest.mark.parametrize(("found", "why"), DOES_NOT_HOLD)
+@pytest.mark.parametrize("name", ["openvino-bf16", "openvino"])
+def test_what_did_not_judge_alike_is_refused(
+    model: Model, untrained_model: Path, found: dict[str, Any], why: str, name: str
 ) -> None:
-    """Without one that holds `auto` takes float32 and says why not the other; asked for, it is one clear error."""
+    """A proof that does not hold: `auto` takes another runtime and says why; asked for, it is one clear error."""
+    failed = _with_proof(model, GOOD.model_copy(update=found), name)
+    choice = choose_runtime("auto", failed, untrained_model)
+    assert choice.runtime == ("openvino" if name == "openvino-bf16" else "torch")
+    assert why in choice.refused[name]
+    with pytest.raises(
+        ModelError, match=rf"^runtime: {name}: at the end of .* training .*{why}.*set runtime"
+    ):
+        choose_runtime(name, failed, untrained_model)
+
+
+@pytest.mark.usefixtures("half")
+@pytest.mark.parametrize("proof", [None, GOOD.model_copy(update={"version": "0.9"})], ids=["none", "another library's"])
+def test_half_precision_needs_a_proof(model: Model, untrained_model: Path, proof: RuntimeProof | None) -> None:
+    """Without one, or after an update of OpenVINO, float32 judges; asked for, the error says what to do."""
     unproven = _with_proof(model, proof)
-    choice = choose_runtime("auto", unproven, untrained_model)
-    assert (choice.runtime, choice.refused) == ("openvino", {})
-    assert not proof or str(proof) in choice.why
-    with pytest.raises(ModelError, match=r"^runtime: openvino-bf16: not proven for this model: .*set runtime") as error:
+    assert choose_runtime("auto", unproven, untrained_model).runtime == "openvino"
+    with pytest.raises(
+        ModelError, match=r"^runtime: openvino-bf16: nothing is .*: train anew with OpenVINO 1\.0"
+    ):
         choose_runtime("openvino-bf16", unproven, untrained_model)
-    assert why in str(error.value)
 
 
 @pytest.mark.usefixtures("half")
@@ -208,7 +223,7 @@ def test_half_precision_that_is_farther_off_than_proven_is_refused(model: Model,
     narrow = _with_proof(model, GOOD.model_copy(update={"log_odds": 0.001}))
     choice = choose_runtime("auto", narrow, untrained_model)
     assert choice.runtime == "openvino"
-    assert "log-odds are off by 0.01, in the proof by 0.001" in choice.refused["openvino-bf16"]
+    assert "log-odds differ by 0.01, at the training by at most 0.001" in choice.refused["openvino-bf16"]
 
 
 def test_a_processor_without_half_precision(
@@ -238,6 +253,24 @@ def test_what_fails_is_refused(model: Model, untrained_model: Path, monkeypatch:
     monkeypatch.setattr(runtime, "_installed", lambda: True)
     monkeypatch.setattr(runtime, "Compiled", broken)
     choice = choose_runtime("auto", model, untrained_model)
+    assert (choice.compiled, choice.refused) == (None, {"openvino": "libtbb.so.12: cannot open shared object file"})
+
+
+def test_an_openvino_that_cannot_be_imported_is_refused(
+    model: Model, untrained_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where only the look at the processor needs it."""
+
+    def broken() -> None:
+        raise ImportError("libtbb.so.12: cannot open shared object file")
+
+    monkeypatch.setattr(runtime, "_installed", lambda: True)
+    monkeypatch.setattr(runtime, "_import_openvino", broken)
+    runtime._has_half.cache_clear()
+    try:
+        choice = choose_runtime("auto", model, untrained_model)
+    finally:
+        runtime._has_half.cache_clear()
     assert (choice.compiled, choice.refused) == (None, {"openvino": "libtbb.so.12: cannot open shared object file"})
 
 

@@ -15,7 +15,7 @@ from sklearn.metrics import classification_report, confusion_matrix, log_loss, r
 from torch import Tensor
 
 from inspection.model import Model
-from inspection.verdict import LABELS, Label, Verdict, deciding, judge
+from inspection.verdict import LABELS, Label, Verdict, deciding
 from training.data.dataset import LabelledImage, all_pages
 
 _BATCH = 64
@@ -62,13 +62,7 @@ def verdicts(model: Model, greys_N1SS: Tensor) -> list[Verdict]:
     """Judge resized grey images in 0..1."""
     found: list[Verdict] = []
     for part in torch.split(greys_N1SS, _BATCH):
-        scores = model.scores(model.preprocessing.normalise(part))
-        found += [
-            judge(probability, model.card.threshold, novelty)
-            for probability, novelty in zip(
-                model.probability(scores.logits).tolist(), scores.novelty.tolist(), strict=True
-            )
-        ]
+        found += model.verdicts(model.scores(model.preprocessing.normalise(part)))
     return found
 
 

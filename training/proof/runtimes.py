@@ -4,77 +4,99 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import torch
 from torch import Tensor
 
+from inspection.errors import ModelError
 from inspection.model import Model, RuntimeProof, Scores
 from inspection.network import nio_log_odds
-from inspection.runtime import Compiled, offered
+from inspection.runtime import Compiled, library_version, offered
 from inspection.scorer import Look
-from inspection.verdict import judge
 from training.data.dataset import LabelledImage, all_pages
+from training.fitting.folds import Scored
 
 _BATCH = 64
 _MOST = 2000
+_NEAREST = 1e-9  # of a way: one of no length has no share
 _CPU = torch.device("cpu")
 
 
-def prove_runtimes(model: Model, images: Sequence[LabelledImage]) -> Iterator[tuple[str, RuntimeProof | str]]:
+def prove_runtimes(model: Model, scored: Scored) -> Iterator[tuple[str, RuntimeProof | str]]:
     """Judge images by torch, and by what else there is on this machine's CPU; whoever judged at the training.
 
     Args:
         model: With its limits.
-        images: Of many the first 2,000 are judged: put those first that are nearest to another verdict.
+        scored: The images; of many, those 2,000 pages that these scores have nearest to another verdict.
 
     Yields:
         The name of a runtime, and what came of it, or why nothing did; of none where there is only torch.
     """
-    names = offered(_CPU) if images else []
+    names = offered(_CPU)
     if not names:
         return
-    network, novelty = copy.deepcopy(model.network).to(_CPU), copy.deepcopy(model.novelty).to(_CPU)
-    here = replace(model, network=network.requires_grad_(requires_grad=False), novelty=novelty, device=_CPU)
-    greys = all_pages(images[:_MOST])
-    expected = _scores(here, here.look, greys)
+    here, images = _on_cpu(model), _nearest(model, scored)
+    expected = _scores(here, here.look, images)
     for name in names:
         try:
-            yield name, _compare(here, expected, _scores(here, Compiled(here, name).request(here), greys))
+            yield name, _compare(here, expected, _scores(here, Compiled(here, name).request(here), images))
         except Exception as error:  # noqa: BLE001 - another library's: it may cost its own use, not a training
             yield name, " ".join(str(error).split()) or type(error).__name__
 
 
-@torch.inference_mode()
-def _scores(model: Model, look: Look, greys_N1SS: Tensor) -> tuple[Tensor, Tensor]:
-    """Calibrated log-odds of nio `[N]`, and novelties `[N]`."""
-    found = [Scores.of(look(model.normalised(part))) for part in torch.split(greys_N1SS, _BATCH)]
-    log_odds_N = nio_log_odds(torch.cat([one.logits for one in found])) / model.card.temperature
-    return log_odds_N, torch.cat([one.novelty for one in found]).double()
+def _on_cpu(model: Model) -> Model:
+    """A copy there; the model may be on a GPU."""
+    network, novelty = copy.deepcopy(model.network).to(_CPU), copy.deepcopy(model.novelty).to(_CPU)
+    return replace(model, network=network.requires_grad_(requires_grad=False), novelty=novelty, device=_CPU)
 
 
-def _compare(model: Model, expected: tuple[Tensor, Tensor], found: tuple[Tensor, Tensor]) -> RuntimeProof:
-    """What differs, between calibrated log-odds and novelties."""
-    (log_odds, novelty), (other_log_odds, other_novelty) = expected, found
+def _nearest(model: Model, scored: Scored) -> list[LabelledImage]:
+    """The images that are nearest to another verdict, of so many pages at most."""
+    measured = (one.to(model.device) for one in (scored.distances, scored.oddness, scored.strangeness))
+    to_threshold, to_limit = _ways(model, scored.log_odds / model.card.temperature, model.novelty(*measured).cpu())
+    chosen: list[LabelledImage] = []
+    pages = 0
+    # What bfloat16 changes a novelty by is a third of what it changes log-odds by.
+    for index in torch.minimum(to_threshold, 3 * to_limit).argsort().tolist():
+        pages += len(scored.images[index].grey)
+        if chosen and pages > _MOST:
+            break
+        chosen.append(scored.images[index])
+    return chosen
+
+
+def _ways(model: Model, log_odds_N: Tensor, novelty_N: Tensor) -> tuple[Tensor, Tensor]:
+    """How far images are from the threshold and from the limit of novelty, `[N]` each; infinitely where it matters not.
+
+    A defect is one however unlike good images it is, and what is unidentified is nio on either side of the threshold.
+    """
     threshold = torch.logit(torch.tensor(model.card.threshold, dtype=torch.float64))
-    apart, off = (other_log_odds - log_odds).abs(), (other_novelty - novelty).abs()
-    to_threshold = (log_odds - threshold).abs()
-    # A defect is one however unlike good images it is, so there only the threshold counts.
-    is_defect = log_odds >= threshold
-    to_limit = torch.where(is_defect, torch.inf, (novelty - 1).abs())
-    # An unidentified image is nio on either side of the threshold.
-    to_threshold = torch.where(~is_defect & (novelty > 1), torch.inf, to_threshold)
-    way = torch.maximum(apart / to_threshold.clamp(min=1e-9), off / to_limit.clamp(min=1e-9))
-    pairs = zip(_labels(model, *expected), _labels(model, *found), strict=True)
+    is_defect = log_odds_N >= threshold
+    to_threshold = torch.where(~is_defect & (novelty_N > 1), torch.inf, (log_odds_N - threshold).abs())
+    return to_threshold, torch.where(is_defect, torch.inf, (novelty_N - 1).abs())
+
+
+@torch.inference_mode()
+def _scores(model: Model, look: Look, images: Sequence[LabelledImage]) -> Scores:
+    """Of each page, one after another."""
+    batches = (all_pages(images[start : start + _BATCH]) for start in range(0, len(images), _BATCH))
+    found = [Scores.of(look(model.normalised(greys_P1SS))) for greys_P1SS in batches]
+    return Scores(*(torch.cat([getattr(one, field.name) for one in found]) for field in fields(Scores)))
+
+
+def _compare(model: Model, expected: Scores, found: Scores) -> RuntimeProof:
+    log_odds, other = (nio_log_odds(one.logits) / model.card.temperature for one in (expected, found))
+    to_threshold, to_limit = _ways(model, log_odds, expected.novelty.double())
+    apart, off = (other - log_odds).abs(), (found.novelty - expected.novelty).abs().double()
+    if not (apart + off).isfinite().all():
+        raise ModelError("scores that are no numbers")
+    way = torch.maximum(apart / to_threshold.clamp(min=_NEAREST), off / to_limit.clamp(min=_NEAREST))
+    pairs = zip(model.verdicts(expected), model.verdicts(found), strict=True)
     return RuntimeProof(
-        images=len(log_odds),
-        changed=sum(one != other for one, other in pairs),
+        version=library_version(),
+        images=len(way),
+        changed=sum(one.label != another.label for one, another in pairs),
         log_odds=float(apart.max()),
-        novelty=float((off / novelty.clamp(min=1e-9)).max()),
         way=float(way.max()),
     )
-
-
-def _labels(model: Model, log_odds_N: Tensor, novelty_N: Tensor) -> list[str]:
-    pairs = zip(torch.sigmoid(log_odds_N).tolist(), novelty_N.tolist(), strict=True)
-    return [judge(probability, model.card.threshold, novelty).label for probability, novelty in pairs]

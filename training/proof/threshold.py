@@ -89,7 +89,8 @@ class Choice:
 
     Attributes:
         threshold: An image is nio from it on.
-        aside: Parts that were set aside for the choice: they look like the other label, and cost more than their worth.
+        aside: Parts that were set aside for the choice: they look like the other label, and cost more than they are
+            worth, all together.
         kept: The scores without them.
     """
 
@@ -132,8 +133,9 @@ def choose(scores: Scores, worth: Worth) -> Choice:
         choices.append(Choice(least_cost(kept, worth), [*before.aside, lowest], kept))
 
     def cost(choice: Choice) -> float:
-        called = float(reached(scores.io, np.array([choice.threshold]))[0])
-        return worth.weight * len(choice.aside) / parts + called
+        threshold, aside = np.array([choice.threshold]), len(choice.aside) / parts
+        misses = aside + (1 - aside) * missed(choice.kept.nio, threshold)[0]
+        return float(worth.weight * misses + reached(scores.io, threshold)[0])
 
     return min(choices, key=cost)
 

@@ -17,6 +17,7 @@ from inspection.network import nio_log_odds
 from inspection.scorer import Findings, Look
 from inspection.verdict import LABELS
 from training.data.dataset import LabelledImage
+from training.fitting.folds import score
 from training.proof import runtimes
 from training.proof.runtimes import prove_runtimes
 
@@ -60,8 +61,9 @@ def _proof(
     model: Model, images: list[LabelledImage], change: Callable[[Findings], Findings], monkeypatch: pytest.MonkeyPatch
 ) -> RuntimeProof | str:
     monkeypatch.setattr(runtimes, "offered", lambda _device: ["other"])
+    monkeypatch.setattr(runtimes, "library_version", lambda: "1.0")
     monkeypatch.setattr(runtimes, "Compiled", lambda _model, _name: _Stand(change))
-    ((name, proof),) = prove_runtimes(model, images)
+    ((name, proof),) = prove_runtimes(model, score(model, images))
     assert name == "other"
     return proof
 
@@ -115,17 +117,33 @@ def test_a_runtime_that_fails_costs_no_training(
     assert _proof(model, images, fails, monkeypatch) == "no such instruction"
 
 
+def test_no_number_is_no_proof(model: Model, images: list[LabelledImage], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A runtime that gives none is told, and not proven."""
+    proof = _proof(model, images, lambda found: found._replace(novelty=found.novelty * torch.nan), monkeypatch)
+    assert proof == "scores that are no numbers"
+
+
+def test_of_many_the_nearest_are_judged(
+    model: Model, images: list[LabelledImage], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A few pages are enough for the one that a change would turn first."""
+    monkeypatch.setattr(runtimes, "_MOST", 3)
+    proof = _proof(model, images, _towards(model, images, 1.1), monkeypatch)
+    assert isinstance(proof, RuntimeProof)
+    assert (proof.images, bool(proof.changed)) == (3, True)
+
+
 def test_only_torch_proves_nothing(model: Model, images: list[LabelledImage], monkeypatch: pytest.MonkeyPatch) -> None:
     """Where nothing else is installed nothing is judged twice."""
     monkeypatch.setattr(runtimes, "offered", lambda _device: [])
-    assert not list(prove_runtimes(model, images))
+    assert not list(prove_runtimes(model, score(model, images)))
 
 
 @needs_openvino
 def test_the_card_has_the_proofs(trained: Path, model: Model, images: list[LabelledImage]) -> None:
     """A training leaves one for each runtime of its machine, as it is found again; float32 is as near as can be."""
     found = model.card.runtimes
-    assert list(found) == [name for name, _ in prove_runtimes(model, images)]
+    assert list(found) == [name for name, _ in prove_runtimes(model, score(model, images))]
     assert found["openvino"].holds
     assert found["openvino"].way < 1e-3
     assert found["openvino"].images > len(images)
