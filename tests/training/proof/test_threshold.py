@@ -151,6 +151,16 @@ class TestSetAside:
         assert choice.aside == ["one", "other"]
         assert choice.threshold == pytest.approx(choose(scores(BAD, self.io), WORTH).threshold, abs=0.1)
 
+    def test_one_part_is_no_knifes_edge(self) -> None:
+        """A doubtful part goes over from caught to set aside step by step, as an escape is worth less and less."""
+        few = BAD[::4]
+        doubtful = scores([*few, -3.2, -3.0], self.io, [*(f"b{index}" for index in range(len(few))), "doubt", "doubt"])
+        chosen = [choose(doubtful, Worth(cost, 0.01, 0.99)) for cost in np.geomspace(20, 500, 16)]
+        steps = -np.diff([choice.threshold for choice in chosen])
+        assert steps.sum() > 2
+        assert 0 <= steps.min() <= steps.max() < 0.6
+        assert (chosen[0].aside, chosen[-1].aside) == (["doubt"], [])
+
     def test_not_what_a_person_has_confirmed(self) -> None:
         """A confirmed label weighs in full: the threshold catches it, whatever it costs."""
         parts = [*(f"b{index}" for index in range(len(BAD))), "hard"]
