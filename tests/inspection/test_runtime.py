@@ -199,9 +199,7 @@ def test_what_did_not_judge_alike_is_refused(
     choice = choose_runtime("auto", failed, untrained_model)
     assert choice.runtime == ("openvino" if name == "openvino-bf16" else "torch")
     assert why in choice.refused[name]
-    with pytest.raises(
-        ModelError, match=rf"^runtime: {name}: at the end of .* training .*{why}.*set runtime"
-    ):
+    with pytest.raises(ModelError, match=rf"^runtime: {name}: at the end of .* training .*{why}.*set runtime"):
         choose_runtime(name, failed, untrained_model)
 
 
@@ -211,9 +209,7 @@ def test_half_precision_needs_a_proof(model: Model, untrained_model: Path, proof
     """Without one, or after an update of OpenVINO, float32 judges; asked for, the error says what to do."""
     unproven = _with_proof(model, proof)
     assert choose_runtime("auto", unproven, untrained_model).runtime == "openvino"
-    with pytest.raises(
-        ModelError, match=r"^runtime: openvino-bf16: nothing is .*: train anew with OpenVINO 1\.0"
-    ):
+    with pytest.raises(ModelError, match=r"^runtime: openvino-bf16: nothing is .*: train anew with OpenVINO 1\.0"):
         choose_runtime("openvino-bf16", unproven, untrained_model)
 
 

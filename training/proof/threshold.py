@@ -5,7 +5,9 @@ Scores are log-odds of nio, of images that the scoring network was not fitted to
 
 from __future__ import annotations
 
+import functools
 import math
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -172,12 +174,8 @@ def _cheapest(scores: Scores, worth: Worth) -> _Cheapest:
     most = max(0, min(most, math.ceil(_MOST_ASIDE * len(names_P)), len(names_P) - _FEWEST_KEPT))
     thresholds = _grid(scores)
     called = reached(scores.io, thresholds)
-    found = []
-    for aside in range(most + 1):
-        kept, share = scores.nio[rank_N >= aside], aside / len(names_P)
-        cost = worth.weight * (share + (1 - share) * missed(kept, thresholds)) + called
-        cost[thresholds > _highest(kept, worth)] = np.inf
-        found.append((float(cost.min()), float(thresholds[np.argmin(cost)])))
+    shares = [(aside, aside / len(names_P)) for aside in range(most + 1)]
+    found = [_least(scores.nio[rank_N >= aside], share, thresholds, called, worth) for aside, share in shares]
     _, threshold = min(found, key=lambda one: one[0])
     return _Cheapest(threshold, names_P[order_P[:most]].tolist(), _highest(scores.nio[rank_N >= most], worth))
 
@@ -185,9 +183,15 @@ def _cheapest(scores: Scores, worth: Worth) -> _Cheapest:
 def least_cost(scores: Scores, worth: Worth) -> float:
     """The cheapest threshold that keeps the required recall, with no part set aside."""
     thresholds = _grid(scores)
-    cost = worth.weight * missed(scores.nio, thresholds) + reached(scores.io, thresholds)
-    cost[thresholds > _highest(scores.nio, worth)] = np.inf
-    return float(thresholds[np.argmin(cost)])
+    return _least(scores.nio, 0.0, thresholds, reached(scores.io, thresholds), worth)[1]
+
+
+def _least(kept: Numbers, aside: float, thresholds_T: Numbers, called_T: Numbers, worth: Worth) -> tuple[float, float]:
+    """The least cost, and the threshold that has it, where a share of the nio parts is set aside."""
+    cost_T = worth.weight * (aside + (1 - aside) * missed(kept, thresholds_T)) + called_T
+    cost_T[thresholds_T > _highest(kept, worth)] = np.inf
+    least = int(np.argmin(cost_T))
+    return float(cost_T[least]), float(thresholds_T[least])
 
 
 def _highest(nio: Numbers, worth: Worth) -> float:
@@ -210,10 +214,14 @@ def _recall_kept(nio: Numbers, required_recall: float) -> float:
     After Tong, Feng and Li, "Neyman-Pearson classification algorithms and NP receiver operating characteristics",
     Science Advances 2018.
     """
-    allowed = 0
-    while allowed + 1 < len(nio) and recall_lower_bound(len(nio), allowed + 1) >= required_recall:
-        allowed += 1
-    return float(np.sort(nio)[allowed])
+    return float(np.sort(nio)[_allowed(len(nio), required_recall)])
+
+
+@functools.cache
+def _allowed(count: int, required_recall: float) -> int:
+    """How many of so many nio images may be missed; none where they are too few to tell."""
+    lost = bisect_left(range(1, count), True, key=lambda misses: recall_lower_bound(count, misses) < required_recall)
+    return int(lost)
 
 
 def missed(nio: Numbers, thresholds_T: Numbers) -> Numbers:
