@@ -186,8 +186,7 @@ def check_runtime(wanted: str, device: torch.device) -> None:
         raise ConfigError(f"runtime: {wanted}: runs on the CPU, and the device is {device}; set device: cpu")
     if not _installed():
         raise ConfigError(
-            f"runtime: {wanted}: OpenVINO is not installed; set runtime: auto or torch, "
-            "or pip install 'solderwatch[openvino]'"
+            f"runtime: {wanted}: not installed; set runtime: auto or torch, or pip install 'solderwatch[openvino]'"
         )
     if wanted not in offered(device):
         raise ConfigError(f"runtime: {wanted}: this processor has no bfloat16; set runtime: auto, openvino or torch")

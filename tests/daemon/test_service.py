@@ -319,7 +319,7 @@ def test_status_tells_what_the_daemon_does(
     assert status.daemon["last"]["file"] == "one.png"
     assert status.daemon["pid"] == daemon.pid
     card = read_card(daemon.folder / "models" / "current")
-    assert status.daemon["certificate"] == str(card.certificate)
+    assert status.daemon["certificate"] == card.certificate_here()
     assert status.daemon["workload"] == str(workload(card))
     assert "that means    of 10,000 images, 100 of them nio: " in as_text(status)
     assert f"certificate   indicative: {card.certificate.proof.missed} of" in as_text(status)  # type: ignore[union-attr]
@@ -426,7 +426,7 @@ def test_check_names_each_problem_and_its_mend(line: Path, capsys: pytest.Captur
     assert "self-test" in told
     assert "up to 64 (inbox.max_pages)" in told
     card = read_card(line / "models" / "current")
-    assert f"warning  certificate: {card.certificate}\n" in told
+    assert f"warning  certificate: {card.certificate_here()}\n" in told
     with contextlib.suppress(FileNotFoundError):
         shutil.rmtree(line / "models")
     (line / "data" / "nio").rmdir()

@@ -94,10 +94,13 @@ def drop_bytes(ledger: Ledger, name: bytes, data: bytes) -> None:
 
 
 def emptied(ledger: Ledger) -> bool:
-    """Whether no regular image file is left in the inbox, and nothing in work."""
-    data = ledger.data
-    waiting = [p for p in (data / "inbox").rglob("*.png") if p.is_file() and not p.is_symlink() and p.name[0] != "."]
-    return not waiting and not [path for path in (data / "work").iterdir() if path.is_dir()]
+    """Whether no regular image file is left in the inbox, and nothing in work, from where it may come back."""
+
+    def waits() -> bool:
+        found = (ledger.data / "inbox").rglob("*.png")
+        return any(path.is_file() and not path.is_symlink() and path.name[0] != "." for path in found)
+
+    return not waits() and not any(path.is_dir() for path in (ledger.data / "work").iterdir()) and not waits()
 
 
 def test_every_name_is_a_name(nursery: Nursery, ledger: Ledger, outside: Path, image: Callable[[int], bytes]) -> None:

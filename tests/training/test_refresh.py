@@ -221,6 +221,7 @@ def test_it_says_what_it_does(twins: tuple[Path, Path, str]) -> None:
         "limits",
         "test",
         "reference",
+        "runtimes",
         "save",
         "predict the images set aside",
         "gate",
@@ -230,6 +231,7 @@ def test_it_says_what_it_does(twins: tuple[Path, Path, str]) -> None:
     assert "of 10,000 images, 100 of them nio: " in said
     assert str(new / "report" / "index.html") in said
     assert str(read_card(new).certificate) in said
+    assert all(str(proof) in said for proof in read_card(new).runtimes.values())
 
 
 def test_the_certificate_by_part(twins: tuple[Path, Path, str]) -> None:
