@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import os
 import shutil
@@ -71,7 +72,7 @@ class Bench:
         folder = self.folder / f"line-{time.monotonic_ns()}"
         (folder / "data" / "inbox").mkdir(parents=True)
         (folder / "config.yaml").write_text(f"device: cpu\n{config}", encoding="utf-8")
-        saved = save(folder / "models", _proven(_model(image_size), self.images(SIDE)), _golden())
+        saved = save(folder / "models", _proven(image_size, *self.images(SIDE)), _golden())
         (folder / "models" / CURRENT).symlink_to(saved.name)
         return Line(folder)
 
@@ -98,9 +99,10 @@ def _model(image_size: int) -> Model:
     return Model(card, network, novelty, torch.device("cpu"))
 
 
-def _proven(model: Model, paths: Sequence[Path]) -> Model:
-    """With the proof of each runtime, as a training ends with it."""
-    images = []
+@functools.cache
+def _proven(image_size: int, *paths: Path) -> Model:
+    """That model with the proof of each runtime, as a training ends with it; made once for all lines."""
+    model, images = _model(image_size), []
     for path in paths:
         grey = model.preprocessing.resized([decode(path.read_bytes(), max_pixels=SIDE**2).pixels])[0]
         images.append(LabelledImage(path, "io", path.name, path.name, grey))

@@ -207,9 +207,14 @@ def limit_novelty(model: Model, scored: Scored, budget: float) -> None:
 
 def unidentified(model: Model, scored: Scored) -> Tensor:
     """Which of the images are beyond a model's limits `[N]`."""
+    return novelties(model, scored) > 1
+
+
+def novelties(model: Model, scored: Scored) -> Tensor:
+    """How unlike good ones the images are by a model's limits `[N]`, on the CPU."""
     measured = (one.to(model.device) for one in (scored.distances, scored.oddness, scored.strangeness))
     novelty_N: Tensor = model.novelty(*measured)
-    return (novelty_N > 1).cpu()
+    return novelty_N.cpu()
 
 
 def _normalised(model: Model, greys_N1SS: Tensor) -> Iterable[Tensor]:

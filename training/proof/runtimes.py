@@ -15,7 +15,7 @@ from inspection.network import nio_log_odds
 from inspection.runtime import Compiled, library_version, offered
 from inspection.scorer import Look
 from training.data.dataset import LabelledImage, all_pages
-from training.fitting.folds import Scored
+from training.fitting.folds import Scored, novelties
 
 _BATCH = 64
 _MOST = 2000
@@ -47,14 +47,13 @@ def prove_runtimes(model: Model, scored: Scored) -> Iterator[tuple[str, RuntimeP
 
 def _on_cpu(model: Model) -> Model:
     """A copy there; the model may be on a GPU."""
-    network, novelty = copy.deepcopy(model.network).to(_CPU), copy.deepcopy(model.novelty).to(_CPU)
-    return replace(model, network=network.requires_grad_(requires_grad=False), novelty=novelty, device=_CPU)
+    network = copy.deepcopy(model.network).to(_CPU).requires_grad_(requires_grad=False)
+    return replace(model, network=network, novelty=copy.deepcopy(model.novelty).to(_CPU), device=_CPU)
 
 
 def _nearest(model: Model, scored: Scored) -> list[LabelledImage]:
     """The images that are nearest to another verdict, of so many pages at most."""
-    measured = (one.to(model.device) for one in (scored.distances, scored.oddness, scored.strangeness))
-    to_threshold, to_limit = _ways(model, scored.log_odds / model.card.temperature, model.novelty(*measured).cpu())
+    to_threshold, to_limit = _ways(model, scored.log_odds / model.card.temperature, novelties(model, scored))
     chosen: list[LabelledImage] = []
     pages = 0
     # What bfloat16 changes a novelty by is a third of what it changes log-odds by.
