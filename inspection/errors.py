@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import errno
 
+_LONGEST = 300  # characters
 _FOREIGN = "give it to this user, or run this as its owner (as a service: sudo -u solderwatch)"
 _MENDS = {
     errno.EACCES: _FOREIGN,
@@ -65,6 +66,11 @@ class NotPromotedError(SolderwatchError):
 
 class ImageError(SolderwatchError):
     """The bytes are not an image that can be judged, now or later."""
+
+
+def in_one_line(error: Exception) -> str:
+    """What an error of any library says, cut where that is long; its type's name where it says nothing."""
+    return " ".join(str(error).split())[:_LONGEST] or type(error).__name__
 
 
 def in_words(error: OSError) -> str:

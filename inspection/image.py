@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from inspection.errors import ImageError
+from inspection.errors import ImageError, in_one_line
 
 if TYPE_CHECKING:
     from settings.schema import InboxSettings
@@ -88,7 +88,7 @@ class Stack:
         except ImageError as error:
             raise ImageError(f"{where}{error}") from error
         except Exception as error:
-            raise ImageError(f"{where}cannot be decoded: {_told(error)}") from error
+            raise ImageError(f"{where}cannot be decoded: {in_one_line(error)}") from error
 
 
 def open_stack(data: bytes, limits: Limits) -> Stack:
@@ -107,7 +107,7 @@ def open_stack(data: bytes, limits: Limits) -> Stack:
     except (ImageError, MemoryError):
         raise
     except Exception as error:
-        raise ImageError(f"cannot be decoded: {_told(error)}") from error
+        raise ImageError(f"cannot be decoded: {in_one_line(error)}") from error
 
 
 def decode(data: bytes, *, max_pixels: int) -> GreyImage:
@@ -133,7 +133,3 @@ def _reader(data: bytes) -> Callable[[bytes, Limits], Stack] | None:
     from inspection.reading import dicom
 
     return dicom.open_dicom if dicom.is_dicom(data) else None
-
-
-def _told(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

@@ -29,7 +29,7 @@ from pydantic import Field, ValidationError
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from inspection.errors import ImageError, ModelError, NoModelError
+from inspection.errors import ImageError, ModelError, NoModelError, in_one_line
 from inspection.files import dangling_link, sync
 from inspection.image import decode
 from inspection.network import Architecture, SupervisedAutoencoder, nio_log_odds
@@ -391,7 +391,7 @@ def load(folder: Path, device: torch.device) -> Model:
     try:
         holder.load_state_dict(known | safetensors.torch.load(weights))
     except (SafetensorError, RuntimeError, KeyError) as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = in_one_line(error)
         raise ModelError(f"{folder / _WEIGHTS}: not the weights of a {card.architecture} network: {reason}") from None
     holder.to(device).to(memory_format=torch.channels_last).eval().requires_grad_(requires_grad=False)
     return replace(model, good=self_test(model, folder))

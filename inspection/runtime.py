@@ -20,7 +20,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from inspection.errors import ConfigError, ModelError
+from inspection.errors import ConfigError, ModelError, in_one_line
 from inspection.model import GoldenSample, Model, Scores, check_scores, golden_samples
 from inspection.network import Architecture, SupervisedAutoencoder, nio_log_odds
 from inspection.novelty import DESCRIPTION, Novelty
@@ -218,7 +218,7 @@ def choose_runtime(wanted: str, model: Model, folder: Path) -> Choice:
             compiled = Compiled(model, name)
             check_agreement(model, folder, compiled.request(model), name)
         except Exception as error:
-            reason = " ".join(str(error).split()) or type(error).__name__
+            reason = in_one_line(error)
             if wanted == name:
                 raise ModelError(f"runtime: {name}: {reason}; set runtime: auto or torch") from error
             refused[name] = reason

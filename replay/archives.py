@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from pyarrow import ArrowException, fs
 
-from inspection.errors import ConfigError, SolderwatchError
+from inspection.errors import ConfigError, SolderwatchError, in_one_line
 
 _HIDDEN = "."
 
@@ -104,7 +104,7 @@ class Store:
         try:
             found: tuple[Any, str] = fs.FileSystem.from_uri(self.uri)
         except (ArrowException, ValueError, OSError) as error:
-            raise ConfigError(f"{self.name}: cannot be opened: {_told(error)}") from None
+            raise ConfigError(f"{self.name}: cannot be opened: {in_one_line(error)}") from None
         return found
 
     def __getstate__(self) -> dict[str, str]:
@@ -120,7 +120,7 @@ class Store:
             for path in _listed(system, root):
                 yield posixpath.relpath(path, root)
         except OSError as error:
-            raise SolderwatchError(f"{self.name}: cannot be listed: {_told(error)}") from None
+            raise SolderwatchError(f"{self.name}: cannot be listed: {in_one_line(error)}") from None
 
     def read(self, path: str, limit: int) -> Content:
         """See `Archive.read`."""
@@ -134,7 +134,7 @@ class Store:
             with system.open_input_stream(whole) as file:
                 return Content(file.read(), found.mtime)
         except ArrowException as error:
-            raise OSError(_told(error)) from None
+            raise OSError(in_one_line(error)) from None
 
 
 def open_archive(name: str) -> Archive:
@@ -174,7 +174,3 @@ def _listed(system: Any, folder: str) -> Iterator[str]:
 def _check_size(size: int, limit: int) -> None:
     if size > limit:
         raise OSError(f"{size} bytes are more than inbox.max_file_mb allows")
-
-
-def _told(error: Exception) -> str:
-    return " ".join(str(error).split())[:300] or type(error).__name__

@@ -14,7 +14,7 @@ import pyarrow as pa
 import torch
 
 from inspection import errors
-from inspection.errors import ConfigError, DeviceError, SolderwatchError
+from inspection.errors import ConfigError, DeviceError, SolderwatchError, in_one_line
 from replay.attempts import Attempts
 from replay.job import JUDGED, Job
 from replay.judging import Judge
@@ -169,7 +169,7 @@ def started(wish: Wish, device: str) -> Iterator[tuple[Cluster, str]]:
     try:
         ray.init(address=wish.address or "local", **options)
     except (ConnectionError, RayError, RuntimeError, ValueError) as error:
-        raise ConfigError(f"--address: {wish.address or 'this machine'}: no Ray there: {_line(error)}") from None
+        raise ConfigError(f"--address: {wish.address or 'this machine'}: no Ray there: {in_one_line(error)}") from None
     try:
         context = DataContext.get_current()
         context.enable_progress_bars = False
@@ -210,8 +210,4 @@ def _told_plainly() -> Iterator[None]:
     except SolderwatchError:
         raise
     except Exception as error:
-        raise SolderwatchError(f"Ray gave up: {_line(error)}; --resume goes on") from error
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:300] or type(error).__name__
+        raise SolderwatchError(f"Ray gave up: {in_one_line(error)}; --resume goes on") from error

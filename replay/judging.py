@@ -21,7 +21,7 @@ import pyarrow as pa
 
 from inspection import picture
 from inspection.device import choose_device
-from inspection.errors import DeviceError, ImageError
+from inspection.errors import DeviceError, ImageError, in_one_line
 from inspection.files import RECORD_SUFFIX, readable
 from inspection.image import Limits, Stack, open_stack
 from inspection.inspector import Inspector
@@ -266,5 +266,5 @@ def _why(error: Exception) -> str:
         return "the file is gone"
     if isinstance(error, OSError):
         return f"cannot be read: {error.strerror or error}"
-    told = " ".join(str(error).split()) or type(error).__name__
+    told = in_one_line(error)
     return told if isinstance(error, ImageError) else f"the model failed: {told}"

@@ -15,7 +15,7 @@ import pyarrow as pa
 from pyarrow import compute, dataset, parquet
 
 from filing.durable import put, write_json
-from inspection.errors import ConfigError, SolderwatchError
+from inspection.errors import ConfigError, SolderwatchError, in_one_line
 from replay.job import RESULTS
 
 PARTITIONING = dataset.HivePartitioning(pa.schema([("product", pa.string()), ("day", pa.date32())]), None, "none")
@@ -97,8 +97,7 @@ class Out:
             )
             yield from one.to_batches(columns=columns, batch_size=_ROWS, use_threads=False)
         except (pa.ArrowException, OSError) as error:
-            told = " ".join(str(error).split())[:200]
-            raise DamagedError(f"{path}: damaged: {told}; --resume judges anew what was in it") from None
+            raise DamagedError(f"{path}: damaged: {in_one_line(error)}; --resume judges anew what was in it") from None
 
     def everything(self) -> Iterator[pa.RecordBatch]:
         """All results that were laid out, in pieces."""

@@ -9,7 +9,7 @@ from dataclasses import fields, replace
 import torch
 from torch import Tensor
 
-from inspection.errors import ModelError
+from inspection.errors import ModelError, in_one_line
 from inspection.model import Model, RuntimeProof, Scores
 from inspection.network import nio_log_odds
 from inspection.runtime import Compiled, library_version, offered
@@ -42,7 +42,7 @@ def prove_runtimes(model: Model, scored: Scored) -> Iterator[tuple[str, RuntimeP
         try:
             yield name, _compare(here, expected, _scores(here, Compiled(here, name).request(here), images))
         except Exception as error:  # noqa: BLE001 - another library's: it may cost its own use, not a training
-            yield name, " ".join(str(error).split()) or type(error).__name__
+            yield name, in_one_line(error)
 
 
 def _on_cpu(model: Model) -> Model:
