@@ -5,7 +5,8 @@
     PCBA2_r02c08,disputed
 
 `file` is a path below the data set's folder, or a part as the training lists it, which means all its images. The first
-two columns count; who said it, when and why is for people.
+two columns count; who said it, when and why is for people. The simulator writes a table of the same name, with another
+heading: its rows say nothing here.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import fcntl
 import io
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass
 from pathlib import Path
@@ -33,6 +34,7 @@ Answer = Literal["confirmed", "changed", "disputed"]
 ANSWERS: tuple[Answer, ...] = get_args(Answer)
 
 _COLUMNS = ["file", "answer", "by", "at", "comment"]
+_HEADINGS = [_COLUMNS[:2], ["file", "label"]]
 _LOCK = ".labels.lock"
 
 
@@ -45,6 +47,13 @@ class Said:
     by: str = ""
     at: str = ""
     comment: str = ""
+
+
+def line(*cells: str) -> str:
+    """A line of the file, quoted where it must be, without its end."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="").writerow(cells)
+    return text.getvalue()
 
 
 def read_answers(dataset: Path) -> dict[str, Answer]:
@@ -63,7 +72,8 @@ def read_said(dataset: Path) -> list[Said]:
         DatasetError: A line is wrong.
     """
     path = dataset / NAME
-    return [_said(path, number, row) for number, row in _rows(path) if _counts(row)]
+    rows = list(_rows(path))
+    return [_said(path, number, row) for number, row in _counting(rows)]
 
 
 @contextmanager
@@ -95,7 +105,7 @@ class Answers:
             raise DatasetError(f"{self._path}: a link, which might lead anywhere: put the file itself there")
         rows = list(_rows(self._path))
         self._lines = [row for _, row in rows]
-        self._said = [_said(self._path, number, row) for number, row in rows if _counts(row)]
+        self._said = [_said(self._path, number, row) for number, row in _counting(rows)]
 
     def last(self, file: str) -> Said | None:
         """What was said last of an image."""
@@ -107,7 +117,8 @@ class Answers:
 
     def remove_last(self, file: str) -> None:
         """Take the last line on an image out again."""
-        last = max(number for number, row in enumerate(self._lines) if _counts(row) and row[0].strip() == file)
+        lines = _counting(list(enumerate(self._lines)))
+        last = max(number for number, row in lines if row[0].strip() == file)
         self._write([row for number, row in enumerate(self._lines) if number != last])
 
     def _write(self, lines: list[list[str]]) -> None:
@@ -122,19 +133,34 @@ class Answers:
 
 
 def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """The rows with the numbers of their lines; a name may hold what ends a line elsewhere."""
+    """The rows with the numbers of their lines; a name may hold what ends a line elsewhere.
+
+    Raises:
+        DatasetError: It is no table.
+    """
     try:
         text = path.read_text(encoding="utf-8-sig", errors="surrogateescape")
     except FileNotFoundError:
         return
     rows = csv.reader(io.StringIO(text, newline=""), skipinitialspace=True)
-    for row in rows:
-        yield rows.line_num, row
+    try:
+        for row in rows:
+            yield rows.line_num, row
+    except csv.Error as error:
+        raise DatasetError(f"{path}, line {rows.line_num}: {error}: is a quotation mark left open?") from None
 
 
-def _counts(row: list[str]) -> bool:
-    """Whether a row is neither empty nor the heading."""
-    return bool(row) and row[:2] != _COLUMNS[:2]
+def _counting(rows: Sequence[tuple[int, list[str]]]) -> Iterator[tuple[int, list[str]]]:
+    """Those that are neither empty nor a heading, nor rows of a table of labels."""
+    of_labels = bool(rows) and _starts(rows[0][1]) == _HEADINGS[1]
+    for number, row in rows:
+        empty = not any(cell.strip() for cell in row)
+        if not empty and _starts(row) not in _HEADINGS and not (of_labels and _starts(row)[1:] in (["io"], ["nio"])):
+            yield number, row
+
+
+def _starts(row: Sequence[str]) -> list[str]:
+    return [cell.strip().lower() for cell in row[:2]]
 
 
 def _said(path: Path, number: int, row: list[str]) -> Said:

@@ -10,7 +10,7 @@ from typing import Any, get_args, get_origin
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from inspection.errors import ConfigError, in_words
+from inspection.errors import ConfigError, in_one_line, in_words
 from inspection.files import dangling_link
 from settings.schema import Settings
 
@@ -84,7 +84,7 @@ def load(path: Path) -> Settings:
         mend = "; indent with blanks, not with tabs" if "'\\t'" in str(error.problem) else ""
         raise ConfigError(f"{path}:{line} not valid YAML: {error.problem}{mend}") from None
     except Exception as error:  # noqa: BLE001 - PyYAML raises whatever a value with a wrong tag leads to
-        raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split()) or type(error).__name__}") from None
+        raise ConfigError(f"{path}: not valid YAML: {in_one_line(error)}") from None
     if content is None:
         content = {}
     if not isinstance(content, dict):

@@ -174,8 +174,9 @@ def _test_and_promote(
         raise NotPromotedError("trained, not promoted: another model was put to use meanwhile; refresh once more")
     write_record(folder, record)
     if not record.promoted:
+        stays = "stays as it is" if champion else "is not made"
         raise NotPromotedError(
-            f"trained, not promoted: {settings.paths.models / CURRENT} stays as it is; {folder / GATE} says why, "
+            f"trained, not promoted: {settings.paths.models / CURRENT} {stays}; {folder / GATE} says why, "
             "--force promotes all the same"
         )
     say(f"promote: {settings.paths.models / CURRENT} -> {folder.name}")
@@ -187,7 +188,7 @@ def _tell_unmatched(dataset: Dataset, settings: Settings) -> None:
     """A pattern that matches nothing would let images of one part straddle the split in silence."""
     pattern = settings.names.pattern
     unmatched = sum(not units_of(image.path, settings).matched for image in dataset.images)
-    if pattern and unmatched == len(dataset.images):
+    if pattern and dataset.images and unmatched == len(dataset.images):
         raise DatasetError(f"names.pattern: {pattern!r} matches no file name, such as {dataset.images[0].path.name!r}")
     if pattern and unmatched:
         print(f"  {unmatched} of {len(dataset.images)} names do not match names.pattern: each its own part")

@@ -253,3 +253,15 @@ def test_only_one_grey(tmp_path: Path) -> None:
             Image.new("L", (side, side), 128).save(tmp_path / "dataset" / label / f"{label}{index}.png")
     with pytest.raises(DatasetError, match="one and the same grey"):
         refresh(load(config))
+
+
+def test_all_disputed(tmp_path: Path, write_labelled: Callable[..., None]) -> None:
+    """Where every image is disputed nothing is left to learn from, and the error says so."""
+    write_labelled(tmp_path / "dataset", io=2, nio=2)
+    files = [path.relative_to(tmp_path / "dataset").as_posix() for path in (tmp_path / "dataset").rglob("*.png")]
+    answers = "".join(f"{file},disputed\n" for file in files)
+    (tmp_path / "dataset" / "labels.csv").write_text(answers, encoding="utf-8")
+    config = tmp_path / "config.yaml"
+    config.write_text(CONFIG, encoding="utf-8")
+    with pytest.raises(DatasetError, match="no "):
+        refresh(load(config))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from filing.labels import ANSWERS, NAME, read_answers
+from filing.labels import ANSWERS, NAME, Answer, read_answers
+from inspection.errors import DatasetError
 from inspection.files import readable
 from inspection.verdict import LABELS
 from settings.schema import RELABELLED, Settings
@@ -36,6 +38,24 @@ def read_answered(settings: Settings) -> Dataset:
     return with_answers(read(settings), settings.paths.dataset)
 
 
+def _check_changed(answers: Mapping[str, Answer], dataset: Dataset, folder: Path) -> None:
+    """Refuse to exchange the labels of a part that has both: one of them is right.
+
+    Raises:
+        DatasetError: That is asked for.
+    """
+    labels: dict[str, set[str]] = {}
+    for image in dataset.images:
+        if image.path.relative_to(folder).as_posix() not in answers:
+            labels.setdefault(image.part, set()).add(image.label)
+    for key, answer in answers.items():
+        if answer == "changed" and len(labels.get(key, ())) > 1:
+            raise DatasetError(
+                f"{folder / NAME}: {readable(key)},changed: some of its images are io and some nio: name the images "
+                f"whose labels are wrong, such as nio/{readable(key)}"
+            )
+
+
 def with_answers(dataset: Dataset, folder: Path) -> Dataset:
     """Give images their right labels, mark those that were confirmed, and leave out what is disputed.
 
@@ -46,12 +66,13 @@ def with_answers(dataset: Dataset, folder: Path) -> Dataset:
         folder: Where they lie.
 
     Raises:
-        DatasetError: A line of the answers is wrong.
+        DatasetError: A line of the answers is wrong, or exchanges both labels of one part.
     """
     answers, said = read_answers(folder), labels_said(folder)
     kept: list[LabelledImage] = []
     counts = dict.fromkeys(ANSWERS, 0)
     used: set[str] = set()
+    _check_changed(answers, dataset, folder)
     for image in dataset.images:
         keys = (image.path.relative_to(folder).as_posix(), image.part)
         used |= answers.keys() & set(keys)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 
 import torch
@@ -12,7 +13,7 @@ from settings.schema import TrainingSettings
 from training.data.dataset import LabelledImage, Part
 from training.fitting import processes
 from training.fitting.build import say, train
-from training.fitting.folds import deal, score
+from training.fitting.folds import one_fold, score
 from training.fitting.sizes import hindsight
 from training.proof.summary import of_no_use
 
@@ -43,11 +44,11 @@ def what_may_help(
     images = parts["train"] + parts["validation"]
     if min(len({image.group for image in images if image.label == label}) for label in LABELS) < 2 * _FOLDS:
         return ["more images: these are too few to measure what else would help"]
-    seen, left_out = deal(images, _FOLDS, options.seed)[0]
+    seen, left_out = one_fold(images, _FOLDS, options.seed)
     found = []
     for share in _SHARES:
         say(f"learning curve: {share:.0%} of the parts")
-        model, _ = train(_share_of(seen, share), None, images, options, device)
+        model, _ = train(_share_of(seen, share, options.seed), None, images, options, device)
         found.append(hindsight(score(model, left_out), options.required_recall))
     lines = [
         "learning curve: with "
@@ -61,10 +62,11 @@ def what_may_help(
     return lines
 
 
-def _share_of(images: Sequence[LabelledImage], share: float) -> list[LabelledImage]:
-    """The images of the first parts of each label, in their order."""
+def _share_of(images: Sequence[LabelledImage], share: float, seed: int) -> list[LabelledImage]:
+    """The images of some parts of each label, drawn at random; of a larger share the same ones and more."""
     kept: set[str] = set()
     for label in LABELS:
         groups = list(dict.fromkeys(image.group for image in images if image.label == label))
+        random.Random(seed).shuffle(groups)  # noqa: S311 - a draw, not a secret
         kept.update(groups[: max(2, round(share * len(groups)))])
     return [image for image in images if image.group in kept]

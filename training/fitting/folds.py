@@ -133,6 +133,20 @@ def deal(
     return dealt
 
 
+def one_fold(images: Sequence[LabelledImage], folds: int, seed: int) -> tuple[list[LabelledImage], list[LabelledImage]]:
+    """The images to fit to and those to score of the first fold that has both labels in both.
+
+    Raises:
+        DatasetError: There is none; there are too few parts, or a few of these are far too large.
+    """
+    fewest = min(len({image.group for image in images if image.label == label}) for label in LABELS)
+    if fewest >= 2:
+        for fitted, left_out in deal(images, min(folds, fewest), seed):
+            if {image.label for image in left_out} == set(LABELS):
+                return fitted, left_out
+    raise DatasetError("too few parts of a label to learn from some and measure on others: add labelled images")
+
+
 @torch.inference_mode()
 def fit_novelty(model: Model, images: Sequence[LabelledImage]) -> None:
     """Set the model's `novelty` from the good images that its network was fitted to; its limits stay open.

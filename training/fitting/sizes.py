@@ -18,7 +18,7 @@ from training.data.answers import read_answered
 from training.data.dataset import Dataset, LabelledImage, native_side, split
 from training.fitting import processes
 from training.fitting.build import be_repeatable, say, train
-from training.fitting.folds import Scored, deal, how_many, score
+from training.fitting.folds import Scored, how_many, one_fold, score
 
 SIZES = (96, 128, 192, 256, 384, 512)
 _SHORT = 0.25  # of the draws of a whole fit
@@ -59,9 +59,13 @@ def sized(settings: Settings) -> Settings:
     for size, following in zip(candidates, [*candidates[1:], None], strict=True):
         say(f"image size: a short fit at {size} pixels")
         began = time.monotonic()
-        found[size] = _false_calls(images, size, settings.training, device)
+        rate = _false_calls(images, size, settings.training, device)
         minutes = (time.monotonic() - began) / 60 / _SHORT * (how_many(settings.training, images) + 1)
-        print(f"  {found[size]:.2%} false calls; a whole training takes about {minutes:.0f} min")
+        print(f"  {rate:.2%} false calls; a whole training takes about {minutes:.0f} min")
+        if found and minutes > settings.training.max_minutes:
+            print("  that is longer than training.max_minutes")
+            break
+        found[size] = rate
         if following and minutes * (following / size) ** 2 > settings.training.max_minutes:
             print(f"  at {following} pixels it would take longer than training.max_minutes")
             break
@@ -85,7 +89,7 @@ def _false_calls(images: Sequence[LabelledImage], size: int, options: TrainingSe
     be_repeatable(options.seed)
     short = options.model_copy(update={"image_size": size, "draws": max(1, round(options.draws * _SHORT))})
     small = [replace(image, grey=_resized(image.grey, size)) for image in images]
-    seen, left_out = deal(small, _FOLDS, options.seed)[0]
+    seen, left_out = one_fold(small, _FOLDS, options.seed)
     model, _ = train(seen, None, seen, short, device)
     return hindsight(score(model, left_out), options.required_recall)
 

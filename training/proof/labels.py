@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,7 +11,7 @@ import torch
 
 from filing.doubts import Price
 from inspection.model import Model
-from inspection.verdict import rounded
+from inspection.verdict import Label, rounded
 from training.data.dataset import LabelledImage
 from training.fitting.folds import Scored, unidentified
 from training.proof.threshold import Choice, Numbers, Scores, Worth, least_cost, reached
@@ -83,37 +84,42 @@ def check_labels(scored: Scored, model: Model, choice: Choice, worth: Worth) -> 
 
 
 def _prices(scored: Scored, scores: Scores, choice: Choice, worth: Worth) -> list[Price]:
-    """Nio parts from the lowest up, each by how far the threshold rises without it too; io parts as they are called."""
-    members: dict[str, list[LabelledImage]] = {}
+    """Nio parts from the lowest up, each by how far the threshold rises without it too; io parts as they are called.
+
+    The dearest so many; and all that were set aside.
+    """
+    members: dict[tuple[Label, str], list[LabelledImage]] = {}
     for image in scored.images:
-        members.setdefault(image.group, []).append(image)
-    named = {group: images[0].part or images[0].path.name for group, images in members.items()}
+        members.setdefault((image.label, image.group), []).append(image)
+
+    def price(label: Label, group: str, false_calls: float) -> Price:
+        images = members[label, group]
+        aside = label == "nio" and group in choice.aside
+        return Price(images[0].part or images[0].path.name, label, len(images), false_calls, aside)
+
     prices = []
     kept, threshold = scores, least_cost(scores, worth)
-    for part in _alike(scores.nio, scores.nio_parts, scores.trusted)[:_MOST]:
+    low = _alike(scores.nio, scores.nio_parts, scores.trusted)
+    for part in [part for rank, part in enumerate(low) if rank < _MOST or part in choice.aside]:
         kept = kept.without([part])
         if not len(kept.nio):
             break
         risen = least_cost(kept, worth)
         before, after = reached(scores.io, np.array([threshold, risen]))
-        count = sum(image.label == "nio" for image in members[part])
-        prices.append(Price(named[part], "nio", count, max(0.0, before - after), part in choice.aside))
+        prices.append(price("nio", part, max(0.0, before - after)))
         threshold = risen
-    for part in _alike(-scores.io, scores.io_parts, scores.trusted)[:_MOST]:
-        called = sum(
-            value >= choice.threshold for value, own in zip(scores.io, scores.io_parts, strict=True) if own == part
-        )
-        count = sum(image.label == "io" for image in members[part])
-        prices.append(Price(named[part], "io", count, called / len(scores.io), aside=False))
+    called = Counter(part for part, value in zip(scores.io_parts, scores.io, strict=True) if value >= choice.threshold)
+    high = _alike(-scores.io, scores.io_parts, scores.trusted)[:_MOST]
+    prices += [price("io", part, called[part] / len(scores.io)) for part in high]
     # Of equal prices the order stands, in which the surest of each label come first.
-    told = (price for price in prices if price.false_calls > 0 or price.aside)
-    return sorted(told, key=lambda price: -price.false_calls)[:_MOST]
+    told = sorted((one for one in prices if one.false_calls > 0 or one.aside), key=lambda one: -one.false_calls)
+    return [one for rank, one in enumerate(told) if rank < _MOST or one.aside]
 
 
 def _alike(towards: Numbers, parts: Sequence[str], trusted: frozenset[str]) -> list[str]:
-    """Parts that are on the other side of even odds on average, the farthest first."""
+    """Parts that are on the other side of even odds on average; the one with the farthest image first."""
     of_part: dict[str, list[float]] = {}
     for part, value in zip(parts, towards.tolist(), strict=True):
         of_part.setdefault(part, []).append(value)
-    means = {part: float(np.mean(values)) for part, values in of_part.items() if part not in trusted}
-    return sorted((part for part, mean in means.items() if mean < 0), key=lambda part: means[part])
+    found = {part: min(values) for part, values in of_part.items() if part not in trusted and np.mean(values) < 0}
+    return sorted(found, key=lambda part: found[part])

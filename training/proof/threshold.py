@@ -258,6 +258,8 @@ def _beyond(values: Numbers, limits_T: Numbers, depth: float, *, inclusive: bool
 class Curve:
     """What each threshold would cost, with its uncertainty: three rows each, low, expected and high `[3, T]`.
 
+    Parts that were set aside count as missed at any of them, as in the choice.
+
     Attributes:
         thresholds: In log-odds `[T]`.
         recall: Share of the nio images.
@@ -274,19 +276,19 @@ class Curve:
 def curve(choice: Choice, worth: Worth) -> Curve:
     """The curve around a choice; the uncertainty by a bootstrap over parts."""
     random = np.random.default_rng(_SEED)
-    kept = choice.kept
+    kept, aside = choice.kept, len(choice.aside)
+    share = aside / (aside + len(set(kept.nio_parts)))
     thresholds = np.linspace(choice.threshold - 6, choice.threshold + 6, 121)
-    drawn = [_point(kept.nio, kept.io, thresholds, worth)]
-    for _ in range(_RESAMPLED):
-        some = kept.resampled(random)
-        drawn.append(_point(some.nio, some.io, thresholds, worth))
+    drawn = [_point(kept, share, thresholds, worth)]
+    drawn += [_point(kept.resampled(random), share, thresholds, worth) for _ in range(_RESAMPLED)]
     low, high = np.percentile(np.stack(drawn[1:]), _BAND, axis=0)
     recall, false_calls, cost = (np.stack(rows) for rows in zip(low, drawn[0], high, strict=True))
     return Curve(thresholds, recall, false_calls, cost)
 
 
-def _point(nio: Numbers, io: Numbers, thresholds: Numbers, worth: Worth) -> Numbers:
-    misses, calls = missed(nio, thresholds), reached(io, thresholds)
+def _point(kept: Scores, aside: float, thresholds: Numbers, worth: Worth) -> Numbers:
+    misses = aside + (1 - aside) * missed(kept.nio, thresholds)
+    calls = reached(kept.io, thresholds)
     images = 10_000 * (1 - worth.nio_share)
     return np.stack([1 - misses, calls, images * (worth.weight * misses + calls)])
 
@@ -307,4 +309,5 @@ def with_twice_the_nio(choice: Choice, worth: Worth) -> float:
     """The expected share of false calls if there were twice as many nio images, and like these."""
     kept = choice.kept
     twice = Scores(np.tile(kept.nio, 2), kept.io, [*kept.nio_parts, *kept.nio_parts], kept.io_parts, kept.trusted)
-    return float(reached(kept.io, np.array([least_cost(twice, worth)]))[0])
+    higher = max(0.0, least_cost(twice, worth) - least_cost(kept, worth))
+    return float(reached(kept.io, np.array([choice.threshold + higher]))[0])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from filing.doubts import read_doubts
-from filing.labels import ANSWERS, NAME
+from filing.labels import ANSWERS, NAME, line
 from inspection.files import readable
 from settings.schema import Settings
 
@@ -27,7 +27,7 @@ def doubted(settings: Settings) -> str:
     if left:
         lines += [
             f"look at them on the operator's page, or answer in {settings.paths.dataset / NAME}, a line each, such as",
-            f"  {readable(left[0].part)},{ANSWERS[0]}",
+            f"  {readable(line(left[0].part, ANSWERS[0]))}",
             f"with one of {', '.join(ANSWERS)}; then train anew",
         ]
     return "\n".join(lines)

@@ -8,16 +8,17 @@ from pathlib import Path
 import pytest
 import torch
 
-from filing.labels import NAME
+from filing.labels import NAME, Said, open_answers, read_answers
 from inspection.errors import DatasetError
 from inspection.verdict import Label
 from settings.schema import RELABELLED
+from simulator.simulate import simulate
 from training.data.answers import with_answers
 from training.data.dataset import Dataset, LabelledImage
 
 
-def dataset(folder: Path) -> Dataset:
-    """Two views of a nio part, another nio part, and two io images."""
+def dataset(folder: Path, *, both: bool = False) -> Dataset:
+    """Two views of a nio part, another nio part, and two io images; `both`: a third view of the first part is io."""
     places: list[tuple[str, Label, str]] = [
         ("nio/B1_r1_v0.png", "nio", "B1/r1"),
         ("nio/B1_r1_v1.png", "nio", "B1/r1"),
@@ -25,6 +26,8 @@ def dataset(folder: Path) -> Dataset:
         ("io/B1_r3.png", "io", "B1/r3"),
         ("io/plain, with comma.png", "io", "plain, with comma.png"),
     ]
+    if both:
+        places.append(("io/B1_r1_v2.png", "io", "B1/r1"))
     return Dataset(
         [
             LabelledImage(folder / place, label, part, f"hash of {place}", torch.zeros(1, 1, 1), part=part)
@@ -35,10 +38,10 @@ def dataset(folder: Path) -> Dataset:
     )
 
 
-def answered(folder: Path, text: str) -> tuple[dict[str, tuple[Label, bool]], list[str]]:
+def answered(folder: Path, text: str, *, both: bool = False) -> tuple[dict[str, tuple[Label, bool]], list[str]]:
     """Label and whether it is confirmed, by path; and what is told."""
     (folder / NAME).write_text(text, encoding="utf-8")
-    found = with_answers(dataset(folder), folder)
+    found = with_answers(dataset(folder, both=both), folder)
     labels = {image.path.relative_to(folder).as_posix(): (image.label, image.confirmed) for image in found.images}
     return labels, found.answers
 
@@ -108,8 +111,47 @@ def test_an_answer_about_nothing_is_told(tmp_path: Path) -> None:
     assert told == ["labels.csv: nio/gone.png: no image or part of the data set"]
 
 
-@pytest.mark.parametrize("line", ["B1/r1,maybe", "B1/r1", "B1/r1;confirmed", ",,"])
+@pytest.mark.parametrize("line", ["B1/r1,maybe", "B1/r1", "B1/r1;confirmed", ",confirm"])
 def test_a_wrong_line_is_named(tmp_path: Path, line: str) -> None:
     """A mistake is told with the file, the line, and what may stand there."""
     with pytest.raises(DatasetError, match=r"labels\.csv, line 2: .* one of confirmed, changed, disputed$"):
         answered(tmp_path, f"file,answer\n{line}\n")
+
+
+@pytest.mark.parametrize("lines", ["\n", ",,,,\n", "  \n", "File, Answer\n", "file,answer,by,at,comment\n"])
+def test_what_a_spreadsheet_leaves_says_nothing(tmp_path: Path, lines: str) -> None:
+    """Rows without a word in them, and headings however they are written."""
+    labels, told = answered(tmp_path, f"{lines}nio/B1_r2.png,confirmed\n{lines}")
+    assert labels["nio/B1_r2.png"] == ("nio", True)
+    assert told == ["labels.csv: 1 confirmed"]
+
+
+def test_the_simulators_table_says_nothing(tmp_path: Path) -> None:
+    """What `solderwatch-simulate` writes can be trained from as it is, and answered in all the same."""
+    simulate(tmp_path, io=2, nio=2, seed=0)
+    assert read_answers(tmp_path) == {}
+    with open_answers(tmp_path) as answers:
+        answers.add(Said("nio/sim_000000.png", "disputed"))
+    with open_answers(tmp_path) as answers:
+        assert answers.last("nio/sim_000000.png")
+        assert answers.last("nio/sim_000001.png") is None
+    assert read_answers(tmp_path) == {"nio/sim_000000.png": "disputed"}
+    with open_answers(tmp_path) as answers:
+        answers.remove_last("nio/sim_000000.png")
+    assert read_answers(tmp_path) == {}
+
+
+def test_a_quotation_mark_left_open_is_told(tmp_path: Path) -> None:
+    """Such a row has no end: one line says so, not a traceback."""
+    with pytest.raises(DatasetError, match=r"labels\.csv, line \d+: .*quotation mark"):
+        answered(tmp_path, 'file,answer\n"B1/r1,confirmed\n' + "io/a.png,confirmed\n" * 10_000)
+
+
+def test_both_labels_of_a_part_are_not_exchanged(tmp_path: Path) -> None:
+    """One of them is right. Where the others are answered by name, the part's answer is of one label alone."""
+    text = "B1/r1,changed\n"
+    with pytest.raises(DatasetError, match=r"B1/r1,changed: some of its images are io and some nio"):
+        answered(tmp_path, text, both=True)
+    labels, _ = answered(tmp_path, text + "io/B1_r1_v2.png,confirmed\n", both=True)
+    assert labels["nio/B1_r1_v0.png"] == ("io", True)
+    assert labels["io/B1_r1_v2.png"] == ("io", True)

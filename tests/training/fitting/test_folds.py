@@ -25,7 +25,7 @@ from settings.schema import TrainingSettings
 from training.data.dataset import LabelledImage, Part
 from training.fitting import build as training_build
 from training.fitting.build import build
-from training.fitting.folds import Scored, deal, fit_novelty, how_many, limit_novelty, score, together
+from training.fitting.folds import Scored, deal, fit_novelty, how_many, limit_novelty, one_fold, score, together
 from training.proof.evaluate import verdicts
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -312,3 +312,22 @@ class TestNovelty:
         few = discs(draw_disc, 7, io=8, nio=0)
         fit_novelty(model, few)
         assert score(model, discs(draw_disc, 8, io=60, nio=0)).distances.max() < 6
+
+
+@given(st.lists(st.integers(1, 9), min_size=2, max_size=7), st.lists(st.integers(1, 9), min_size=2, max_size=7))
+@hypothesis_settings(max_examples=60, deadline=None)
+def test_one_fold_has_both_labels_on_both_sides(io: list[int], nio: list[int]) -> None:
+    """However many images the parts have; or one line says that there is none."""
+    sizes: list[tuple[Label, list[int]]] = [("io", io), ("nio", nio)]
+    images = [
+        image(label, f"{label} {part}")
+        for label, parts in sizes
+        for part, size in enumerate(parts)
+        for _ in range(size)
+    ]
+    try:
+        fitted, left_out = one_fold(images, 3, 0)
+    except DatasetError:
+        return
+    assert {one.label for one in fitted} == {one.label for one in left_out} == set(LABELS)
+    assert not {one.group for one in fitted} & {one.group for one in left_out}

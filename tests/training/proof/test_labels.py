@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -14,7 +16,7 @@ from inspection.verdict import Label
 from training.data.dataset import LabelledImage
 from training.fitting.folds import Scored
 from training.proof.labels import LabelCheck, check_labels
-from training.proof.threshold import Worth, choose
+from training.proof.threshold import Choice, Worth, choose
 
 WORTH = Worth(escape_cost=100, nio_share=0.01, required_recall=0.99)
 
@@ -29,6 +31,13 @@ def checked(
     log_odds: dict[str, float], distances: dict[str, float] | None = None, confirmed: str = "nobody"
 ) -> LabelCheck:
     """The check of images by name, which begins with their label, after the threshold was chosen on their scores."""
+    return check_labels(*chosen(log_odds, distances, confirmed), WORTH)
+
+
+def chosen(
+    log_odds: dict[str, float], distances: dict[str, float] | None = None, confirmed: str = "nobody"
+) -> tuple[Scored, Model, Choice]:
+    """Their scores, and a model with the threshold that was chosen on them."""
     labels: dict[str, Label] = {name: "nio" if name.startswith("nio") else "io" for name in log_odds}
     images = [image(name, label, confirmed=name.startswith(confirmed)) for name, label in labels.items()]
     far = torch.tensor([(distances or {}).get(name, 0.5) for name in log_odds])
@@ -48,7 +57,7 @@ def checked(
     model = Model(card, SupervisedAutoencoder("residual"), Novelty(DESCRIPTION), torch.device("cpu"))
     model.novelty.farthest.fill_(1.0)
     model.novelty.oddest.fill_(0.0)
-    return check_labels(scored, model, choice, WORTH)
+    return scored, model, choice
 
 
 @pytest.fixture
@@ -106,3 +115,34 @@ def test_a_single_nio_image(sound: dict[str, float]) -> None:
     """With one nio image there is a threshold and a list, whatever it says."""
     one = {name: score for name, score in sound.items() if name.startswith("io")} | {"nio0": -2.0}
     assert all(price.false_calls >= 0 for price in checked(one).prices)
+
+
+def test_all_that_is_set_aside_is_listed() -> None:
+    """However many parts are doubted, those that were set aside are named, also where each alone costs nothing."""
+    rng = np.random.default_rng(0)
+    scores = {f"nio{number}": float(rng.normal(1.5, 2)) for number in range(800)}
+    scores |= {f"io{number}": float(rng.normal(-1.5, 2)) for number in range(3000)}
+    scored, model, choice = chosen(scores)
+    assert len(choice.aside) > 40
+    listed = {price.part for price in check_labels(scored, model, choice, WORTH).prices if price.aside}
+    assert listed == set(choice.aside)
+
+
+def test_the_farthest_image_of_a_part_pays(sound: dict[str, float]) -> None:
+    """The part whose image holds the threshold down has a price, though another one is lower on average."""
+    apart = {"nio_apart:0": -9.0, "nio_apart:1": 8.9, "nio_alike:0": -5.0, "nio_alike:1": -5.1}
+    prices = {price.part: price.false_calls for price in checked(sound | apart).prices}
+    assert prices["nio_apart"] > 0.25
+    assert prices["nio_alike"] > 0.25
+
+
+def test_a_price_has_the_name_of_an_image_with_its_label(sound: dict[str, float]) -> None:
+    """Of copies that carry both labels and hang together the one is named whose label looks wrong."""
+    scored, model, _ = chosen(sound | {"io_good": -4.0, "nio_copy": -4.0})
+    joined = [
+        replace(image, group="both") if image.part in {"io_good", "nio_copy"} else image for image in scored.images
+    ]
+    scored = replace(scored, images=joined)
+    choice = choose(scored.to_choose_on(scored.distances > 1, 1.0), WORTH)
+    (price,) = (price for price in check_labels(scored, model, choice, WORTH).prices if price.false_calls > 0.25)
+    assert (price.part, price.label, price.images) == ("nio_copy", "nio", 1)

@@ -200,3 +200,23 @@ class TestReported:
         few = BAD[::8]
         choice = choose(scores(few, np.random.default_rng(0).normal(-3, 2, 400)), WORTH)
         assert with_twice_the_nio(choice, WORTH) <= choice.false_calls
+
+    def test_also_where_all_labels_are_confirmed(self) -> None:
+        """Never more of them, however low the nio images lie."""
+        few = Scores(
+            np.linspace(-3, 8, 50),
+            np.random.default_rng(0).normal(-5, 1.5, 200),
+            [f"nio {number}" for number in range(50)],
+            [f"io {number}" for number in range(200)],
+            frozenset(f"nio {number}" for number in range(50)),
+        )
+        choice = choose(few, WORTH)
+        assert with_twice_the_nio(choice, WORTH) <= choice.false_calls
+
+    def test_what_is_set_aside_counts_as_missed(self) -> None:
+        """The curve's recall and cost are those of all labelled parts, not of the ones that are left."""
+        choice = choose(scores([*BAD, -9.0, -9.5], GOOD), WORTH)
+        assert len(choice.aside) == 2
+        found, missed_share = curve(choice, WORTH), 2 / (len(BAD) + 2)
+        assert found.recall.max() <= 1 - missed_share + 1e-9
+        assert found.cost[1].min() >= 9900 * WORTH.weight * missed_share
