@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self
 
@@ -204,16 +205,26 @@ def digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def has_writer(descriptor: int) -> bool | None:
-    """Whether anybody holds the open file for writing; None where the kernel cannot tell.
+@contextlib.contextmanager
+def no_writer(descriptor: int) -> Iterator[bool | None]:
+    """As a context, whether nobody holds the open file for writing; None where the kernel cannot tell.
 
-    A read lease is granted only while nobody does. The caller's process must ignore SIGIO, with which the kernel asks
-    for a lease back.
+    A read lease is granted only while nobody does, and whoever would begin to within the context waits for its end. The
+    caller's process must ignore SIGIO, with which the kernel asks for a lease back.
     """
     try:
         fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
     except OSError as error:
-        return True if error.errno == errno.EAGAIN else None
-    with contextlib.suppress(OSError):
-        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
-    return False
+        yield False if error.errno == errno.EAGAIN else None
+        return
+    try:
+        yield True
+    finally:
+        with contextlib.suppress(OSError):
+            fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+
+
+def has_writer(descriptor: int) -> bool | None:
+    """Whether anybody holds the open file for writing at this moment; None where the kernel cannot tell."""
+    with no_writer(descriptor) as found:
+        return None if found is None else not found

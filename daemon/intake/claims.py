@@ -253,13 +253,16 @@ def _read(path: Path, max_bytes: int, *, leases: bool) -> bytes:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except PermissionError:
         raise ImageError("the daemon's user may not read the file: mend the producer's umask") from None
-    with os.fdopen(descriptor, "rb") as file:
+    with os.fdopen(descriptor, "rb") as file, durable.no_writer(descriptor) as alone:
+        # For the whole of the reading: a writer that came and went within it would be seen neither before nor after.
+        if leases and alone is False:
+            raise UnfinishedError("still being written")
         before = os.fstat(descriptor)
         if before.st_size > max_bytes:
             raise ImageError(f"{before.st_size} bytes are more than inbox.max_file_mb ({max_bytes // 2**20})")
         data = file.read(before.st_size + 1)
         after = os.fstat(descriptor)
         changed = (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns)
-        if changed or len(data) != after.st_size or (leases and durable.has_writer(descriptor)):
+        if changed or len(data) != after.st_size:
             raise UnfinishedError("still being written")
     return data

@@ -3,6 +3,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import signal
 import threading
 from pathlib import Path
 
@@ -112,3 +113,28 @@ def test_a_writer_is_noticed_while_it_holds_the_file(tmp_path: Path) -> None:
     assert found is True
     with path.open("rb") as reader:
         assert durable.has_writer(reader.fileno()) is False
+
+
+def test_whoever_would_write_waits(tmp_path: Path) -> None:
+    """While a file is known to have no writer none begins: what is read meanwhile is of one piece."""
+    before = signal.signal(signal.SIGIO, signal.SIG_IGN)
+    path = tmp_path / "image.png"
+    path.write_bytes(b"old")
+
+    def overwrite() -> None:
+        with path.open("r+b") as writer:
+            writer.write(b"new")
+
+    thread = threading.Thread(target=overwrite)
+    try:
+        with path.open("rb") as reader, durable.no_writer(reader.fileno()) as alone:
+            if alone is None:
+                pytest.skip("no leases on this file system")
+            thread.start()
+            thread.join(0.2)
+            assert thread.is_alive()
+            assert reader.read() == b"old"
+        thread.join(10)
+        assert path.read_bytes() == b"new"
+    finally:
+        signal.signal(signal.SIGIO, before)
