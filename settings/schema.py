@@ -366,7 +366,7 @@ class TrainingSettings(Section):
     max_unreadable: Annotated[int, Field(ge=0)] = 10
     folds: Folds = "auto"
     required_recall: Annotated[float, Field(gt=0, le=1)] = 0.99
-    escape_cost: Annotated[float, Field(gt=0, le=1e6)] = 100.0
+    escape_cost: Annotated[float, Field(gt=0, le=1e6)] = 80.0
     nio_share: Annotated[float, Field(gt=0, lt=1)] = 0.01
     unidentified_budget: Annotated[float, Field(gt=0, lt=1)] = 0.005
     augment_io: bool = True
