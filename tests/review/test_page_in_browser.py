@@ -141,6 +141,25 @@ def test_two_windows(page_line: PageLine, serve: Serve, enter: Enter) -> None:
     assert {act[0]["by"] for act in acts} == {"Ann", "Bob"}
 
 
+def test_a_word_on_its_way_is_in_hand(page_line: PageLine, serve: Serve, enter: Enter) -> None:
+    """What was decided is asked for as in hand until the server has heard it, so that nobody else is given it."""
+    page_line.file("nio/only.png")
+    page_line.index()
+    window = enter(serve())
+    seal = shown(window)
+    held: list[Any] = []
+    window.route("**/api/word", lambda route: held.append(route))  # noqa: PLW0108 - no builtin
+    with window.expect_request("**/api/next") as asked:
+        window.keyboard.press("n")
+    assert asked.value.post_data_json["have"] == [seal]
+    held[0].continue_()
+    settle(window)
+    with window.expect_request("**/api/next") as asked:
+        empty(window)
+    assert asked.value.post_data_json["have"] == []
+    assert page_line.words() == {"only.png": "nio"}
+
+
 def test_server_killed_in_the_middle(page_line: PageLine, serve: Serve, enter: Enter) -> None:
     """Words that are given while the server is dead wait in the browser, and come once it lives again."""
     for number in range(6):

@@ -38,13 +38,18 @@ function forget() {
   for (const [key, made] of fetched) if (!kept.has(made.seal)) fetched.delete(key);
 }
 
+// What nobody else may be given: also what was decided, until the server has heard it.
+function inHand() {
+  const unheard = outbox.entries.filter((entry) => entry.path === "/api/word").map((entry) => entry.content.seal);
+  return [...[current, ...waiting].filter(Boolean).map((item) => item.seal), ...unheard];
+}
+
 async function ask() {
   if (asking || waiting.length >= AHEAD) return;
   asking = true;
   try {
-    const have = [current, ...waiting].filter(Boolean).map((item) => item.seal);
     const { product, board, labels } = told;
-    const answer = await post("/api/next", { have, count: AHEAD - waiting.length + 1, product, board, labels });
+    const answer = await post("/api/next", { have: inHand(), count: AHEAD - waiting.length + 1, product, board, labels });
     waiting = waiting.filter((item) => !answer.lost.includes(item.seal));
     const seals = (entries) => entries.map((entry) => entry.item.seal);
     const held = new Set([current, ...waiting].map((item) => item?.seal));
@@ -241,6 +246,6 @@ for (const button of document.querySelectorAll("dialog .close")) button.addEvent
 ask();
 setInterval(() => {  // what is in hand stays in hand
   if (!current && !waiting.length) ask();
-  else post("/api/next", { have: [current, ...waiting].filter(Boolean).map((item) => item.seal), count: 0 }).catch(() => {});
+  else post("/api/next", { have: inHand(), count: 0 }).catch(() => {});
 }, RENEW_MS);
 setInterval(() => { if (!current) ask(); }, ASK_AGAIN_MS);
