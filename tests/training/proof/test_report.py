@@ -278,7 +278,7 @@ def test_why_this_threshold(findings: Findings, inspector: Inspector, tmp_path: 
     """The page says by what cost the threshold was chosen, what was set aside for it, and what more nio would buy."""
     choice = replace(findings.choice, aside=["B1/r2"])
     page = written(replace(findings, choice=choice), inspector, tmp_path)
-    assert "One escape is worth 100 false calls" in page.said
+    assert f"One escape is worth {findings.options.escape_cost:g} false calls" in page.said
     assert "1.0 % of the images are nio" in page.said
     assert "Set aside for this choice: 1 part whose labels look wrong" in page.said
     assert "with twice as many nio images like these it would be" in page.said
