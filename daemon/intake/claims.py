@@ -253,9 +253,10 @@ def _read(path: Path, max_bytes: int, *, leases: bool) -> bytes:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except PermissionError:
         raise ImageError("the daemon's user may not read the file: mend the producer's umask") from None
-    with os.fdopen(descriptor, "rb") as file, durable.no_writer(descriptor) as alone:
-        # For the whole of the reading: a writer that came and went within it would be seen neither before nor after.
-        if leases and alone is False:
+    # For the whole of the reading: a writer that came and went within it would be seen neither before nor after.
+    unwritten = durable.no_writer(descriptor) if leases else contextlib.nullcontext()
+    with os.fdopen(descriptor, "rb") as file, unwritten as alone:
+        if alone is False:
             raise UnfinishedError("still being written")
         before = os.fstat(descriptor)
         if before.st_size > max_bytes:

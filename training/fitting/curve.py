@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import torch
 
+from inspection.errors import DatasetError
 from inspection.model import ModelCard
 from inspection.verdict import LABELS
 from settings.schema import TrainingSettings
@@ -42,9 +43,13 @@ def what_may_help(
     if not of_no_use(card, options.gate.most_false_calls) or processes.count() > 1:  # the others have gone on
         return []
     images = parts["train"] + parts["validation"]
+    too_few = ["more images: these are too few to measure what else would help"]
     if min(len({image.group for image in images if image.label == label}) for label in LABELS) < 2 * _FOLDS:
-        return ["more images: these are too few to measure what else would help"]
-    seen, left_out = one_fold(images, _FOLDS, options.seed)
+        return too_few
+    try:
+        seen, left_out = one_fold(images, _FOLDS, options.seed)
+    except DatasetError:
+        return too_few
     found = []
     for share in _SHARES:
         say(f"learning curve: {share:.0%} of the parts")
